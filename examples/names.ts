@@ -1,0 +1,26 @@
+// The smallest use: one existing route, one line more. Names shorter than 10 characters are fine, longer ones are not.
+//   npx tsx examples/names.ts
+//   curl -i localhost:3000/upload -H 'content-type: application/json' -d '{"files":["a.txt","averylongname.txt"]}'
+import { pathToFileURL } from 'node:url'
+import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify from 'fastify'
+import multiStatus, { uploads } from '../lib/index.js'
+
+export async function build () {
+  const app = Fastify().withTypeProvider<TypeBoxTypeProvider>()
+  await app.register(multiStatus, { upload: false, tasks: false })
+
+  app.post('/upload', {
+    schema: { body: Type.Object({ files: Type.Array(Type.String()) }) },
+    config: { multiStatus: uploads }
+  }, async (request, reply) => reply.multiStatus(request.body.files.map(file => file.length < 10
+    ? { file, status: 'uploaded' }
+    : { file, status: 'failed', error: 'File name too long' })))
+
+  return app
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]!).href) {
+  const app = await build()
+  console.log(await app.listen({ host: process.env.HOST ?? '127.0.0.1', port: Number(process.env.PORT ?? 3000) }))
+}

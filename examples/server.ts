@@ -1,0 +1,40 @@
+// The example server: uploads, tasks and contacts, with their documentation.
+//   HOST (127.0.0.1), PORT (3000), UPLOAD_DIR (./uploads), FILE_SIZE_LIMIT (10mb), TASK_TIMEOUT (1000, in ms)
+import { pathToFileURL } from 'node:url'
+import Fastify, { type FastifyServerOptions } from 'fastify'
+import multiStatus, { disk } from '../lib/index.js'
+import { contactRoutes } from './contacts.js'
+import { handlers } from './tasks.js'
+
+type Environment = Record<string, string | undefined>
+
+export async function build (env: Environment = process.env, options: FastifyServerOptions = {}) {
+  const app = Fastify(options)
+  await app.register(multiStatus, {
+    upload: {
+      storage: disk({ dir: env.UPLOAD_DIR ?? './uploads' }),
+      limits: { fileSize: env.FILE_SIZE_LIMIT ?? '10mb' }
+    },
+    tasks: { handlers, timeout: Number(env.TASK_TIMEOUT ?? 1000) }
+  })
+  await app.register(contactRoutes)
+  return app
+}
+
+/** What to try first, for the address the server is at. */
+export function welcome (address: string): string {
+  return `Swagger UI: ${address}/documentation
+
+Try:
+  curl -i ${address}/upload -F files=@package.json -F files=@README.md
+  curl -i ${address}/tasks -H 'content-type: application/json' -d '{"tasks":[{"taskId":101,"type":"echo","payload":"hi"},{"taskId":102,"type":"sleep","payload":{"ms":5000}},{"taskId":103,"type":"fail","payload":{"message":"No such image"}},{"taskId":104,"type":"nonsense"}]}'
+  curl -i ${address}/contacts -H 'content-type: application/json' -d '[{"email":"ada@example.org","name":"Ada"},{"email":"nonsense","name":"Bob"}]'
+`
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]!).href) {
+  const app = await build(process.env, { logger: { level: 'warn' } })
+  const address = await app.listen({ host: process.env.HOST ?? '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+  console.log(welcome(address))
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => app.close())
+}

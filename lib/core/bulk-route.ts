@@ -1,0 +1,95 @@
+// A whole bulk route: what it takes, what does the work of one item, and how.
+import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import type { FastifyBaseLogger, FastifyRequest, RouteOptions } from 'fastify'
+import type { AnyContract, Contract, Key, SuccessData, Vocabulary } from '../../schemas/index.js'
+import { NotRegistered } from '../errors.js'
+import { DEFAULT_MAX_ITEMS } from './item-array.js'
+import type { StatusPolicy } from './reply.js'
+import { settle, type WorkerContext } from './settle.js'
+import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
+
+/** What a handler is told about its item. */
+export interface ItemContext extends WorkerContext {
+  /** The item's key; null where it has none. */
+  readonly key: Key | null
+  readonly request: FastifyRequest
+  readonly log: FastifyBaseLogger
+}
+
+/** What a handler may return: what a success carries, or nothing where the contract asks for nothing. */
+export type HandlerResult<V extends Vocabulary> =
+  Record<never, never> extends SuccessData<V> ? SuccessData<V> | void : SuccessData<V>
+
+/** What a bulk route is made of. Other options are Fastify's own, as hooks, `bodyLimit` or `config`. */
+export interface BulkRouteOptions<I extends TSchema, V extends Vocabulary> extends
+  Omit<RouteOptions, 'method' | 'handler'>, Omit<SettleOptions<Static<I>>, 'signal'> {
+  /** @default 'POST' */
+  method?: RouteOptions['method']
+  /** The words of the results. */
+  contract: Contract<V>
+  /** The schema of one item. Of a union whose branches differ in one constant, only the branch that is meant is checked. */
+  item: I
+  /** The member of the body that holds the items. @default the body itself is the array */
+  itemsIn?: string
+  /** How many items a request may have. @default 1000 */
+  maxItems?: number
+  /** Milliseconds that one attempt of an item may take. @default 30000 */
+  timeout?: SettleOptions<Static<I>>['timeout']
+  /** @default the plugin's `status` option */
+  status?: StatusPolicy
+  /** Does the work of one item: what it returns goes into the success, what it throws becomes the failure. */
+  handler: (item: Static<I>, context: ItemContext) => HandlerResult<V> | Promise<HandlerResult<V>>
+}
+
+/** Milliseconds that an item may take when nobody says otherwise. */
+export const DEFAULT_TIMEOUT = 30_000
+
+/**
+ * Makes the options of a route whose request carries many items and whose answer tells what became of each. Items are
+ * validated one by one; `handler` runs for the valid ones, at most `concurrency` at a time, each within `timeout`.
+ * When the client disconnects or the app closes, what runs is aborted and what has not started is not run.
+ *
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when an option is not what it should be
+ * @example
+ *   app.route(bulkRoute({
+ *     url: '/contacts', contract: contacts, item: Contact, concurrency: 16, timeout: 2_000,
+ *     handler: async contact => ({ contactId: await db.insert(contact) })
+ *   }))
+ */
+export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: BulkRouteOptions<I, V>): RouteOptions {
+  const {
+    contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, handler, method = 'POST', schema, config,
+    concurrency, timeout = DEFAULT_TIMEOUT, retries, backoff, stopAfter, ...route
+  } = options
+  const how = checkSettleOptions({ concurrency, timeout, retries, backoff, stopAfter })
+  checkInteger('maxItems', maxItems, 1)
+  const items = Type.Array(item, { minItems: 1, maxItems })
+
+  return {
+    ...route,
+    method,
+    schema: { ...schema, body: itemsIn === undefined ? items : Type.Object({ [itemsIn]: items }) },
+    config: { ...config, multiStatus: contract as AnyContract },
+    handler: async (request, reply) => {
+      const batch = request.multiStatusBatch
+      if (!batch) throw new NotRegistered(route.url)
+      const signal = reply.batchSignal()
+      const outcomes = await settle(batch.items as Static<I>[], (one, context) =>
+        handler(one, itemContext(context, batch.places[context.index]!, batch.keys, request)), { ...how, signal })
+      return reply.multiStatus(outcomes, { status })
+    }
+  }
+}
+
+function itemContext (
+  context: WorkerContext, place: number, keys: readonly (Key | null)[], request: FastifyRequest
+): ItemContext {
+  return {
+    index: place,
+    attempt: context.attempt,
+    key: keys[place]!,
+    request,
+    get signal () { return context.signal },
+    get log () { return request.log.child({ index: place, key: keys[place] }) }
+  }
+}

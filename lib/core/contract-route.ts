@@ -1,0 +1,73 @@
+// Makes a route with `config: { multiStatus: contract }` a bulk route: its items are validated one by one, and its
+// documentation comes from the contract.
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
+import type { AnyContract } from '../../schemas/index.js'
+import { documentRoute } from './documentation.js'
+import { findItemArray, type ItemArray } from './item-array.js'
+import { createCompiler, type Compile } from './item-validator.js'
+import { expectAllValid, readBatch, type Batch, type ItemRules } from './items.js'
+import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
+import type { StatusPolicy } from './reply.js'
+import type { JsonSchema } from './tagged-union.js'
+
+/** The contract of the route that a request is for. */
+export function routeContract (request: FastifyRequest): AnyContract | undefined {
+  return request.routeOptions.config.multiStatus
+}
+
+/** From now on, every route of the app that names a contract becomes a bulk route. */
+export function prepareContractRoutes (app: FastifyInstance, status: StatusPolicy): void {
+  app.decorateRequest('multiStatusBatch', null)
+  app.addHook('onRoute', function (route) {
+    const contract = route.config?.multiStatus
+    if (contract !== undefined && route.method !== 'HEAD') prepareRoute(this, route, contract, status)
+  })
+}
+
+/**
+ * Fastify gets a schema without the items and without the results, because it would answer 400 for all items where one
+ * is bad, and 500 after the work where one result is. Documentation gets the whole schema, when the app is ready.
+ */
+function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
+  const given = route.schema ?? {}
+  const published = documentRoute(given, contract, status)
+  const itemArray = findItemArray(given.body as JsonSchema | undefined)
+  route.schema = withoutResults(given, contract)
+  if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
+  app.addHook('onReady', async () => { route.schema = published })
+}
+
+/** Leaves of the responses those that the contract does not describe. */
+function withoutResults (schema: FastifySchema, contract: AnyContract): FastifySchema {
+  const others = Object.entries(schema.response ?? {}).filter(([code, one]) => code !== '207' && one !== contract.schemas.body)
+  return { ...schema, response: Object.fromEntries(others) }
+}
+
+/** Validates the items when Fastify would have validated the body: after every other preValidation hook. */
+function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemArray, contract: AnyContract): void {
+  const { body: _, ...schema } = route.schema!
+  route.schema = itemArray.rest === undefined ? schema : { ...schema, body: itemArray.rest }
+
+  let rules: ItemRules
+  app.addHook('onReady', async () => { rules = compileRules(itemArray, contract, createCompiler(app.getSchemas())) })
+  route.preValidation = [route.preValidation ?? [], async (request: FastifyRequest, reply: FastifyReply) => {
+    const batch = readBatch(request.body, rules)
+    varyByPrefer(reply)
+    if (readPreferences(request).strict) {
+      notePreference(reply, 'handling=strict')
+      expectAllValid(batch, rules)
+    }
+    request.multiStatusBatch = batch
+    keepValid(request, batch, rules)
+  }].flat()
+}
+
+function compileRules ({ member, items, maxItems }: ItemArray, { key, schemas }: AnyContract, compile: Compile): ItemRules {
+  return { member, maxItems, key, validateItem: compile(items), validateKey: compile(schemas.key) }
+}
+
+/** A handler sees what Fastify has always shown it: a body that is valid. */
+function keepValid (request: FastifyRequest, { items }: Batch, { member }: ItemRules): void {
+  if (member === undefined) request.body = items
+  else (request.body as Record<string, unknown>)[member] = items
+}

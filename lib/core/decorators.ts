@@ -1,0 +1,31 @@
+// What the plugin adds to Fastify's own types.
+import type { AnyContract } from '../../schemas/index.js'
+import type { Batch } from './items.js'
+import type { MultiStatusOptions, Results } from './reply.js'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The words of this route's results, which makes it a bulk route. */
+    multiStatus?: AnyContract
+  }
+
+  interface FastifyRequest {
+    /** The items of a bulk request, once its body has been read; null elsewhere. */
+    multiStatusBatch: Batch | null
+  }
+
+  interface FastifyReply {
+    /**
+     * Answers 207 Multi-Status with one result per item.
+     * @param results results, outcomes of `settle` or `Promise.allSettled`, or an async iterable of either
+     * @param options see {@link MultiStatusOptions}
+     * @example reply.multiStatus(await Promise.allSettled(request.body.map(save)))
+     */
+    multiStatus (results: Results, options?: MultiStatusOptions): FastifyReply
+    /**
+     * A signal for the work of a batch: aborts when the client disconnects before it has its answer, and when the app
+     * closes and the grace period is over.
+     */
+    batchSignal (): AbortSignal
+  }
+}

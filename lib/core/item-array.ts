@@ -1,0 +1,39 @@
+// Finds the items in the schema of a body.
+import type { JsonSchema } from './tagged-union.js'
+
+/** How many items a request may have when the schema of its body does not say `maxItems`. */
+export const DEFAULT_MAX_ITEMS = 1000
+
+/** Where a body has its items, and what is left of its schema without them. */
+export interface ItemArray {
+  /** The member of the body that is the array; undefined when the body itself is. */
+  readonly member: string | undefined
+  /** The schema of one item. */
+  readonly items: JsonSchema
+  readonly maxItems: number
+  /** The schema of the body with the items left open; undefined when nothing is left. */
+  readonly rest: JsonSchema | undefined
+}
+
+/** @returns undefined when the body is neither an array nor an object with exactly one array in it */
+export function findItemArray (body: JsonSchema | undefined): ItemArray | undefined {
+  if (body === undefined || body === null) return undefined
+  if (isArraySchema(body)) return { member: undefined, items: body.items, maxItems: maxItemsOf(body), rest: undefined }
+
+  const arrays = Object.entries(body.properties ?? {}).filter(([, schema]) => isArraySchema(schema))
+  if (arrays.length !== 1) return undefined
+  const [member, array] = arrays[0] as [string, ArraySchema]
+  const required = (body.required ?? []).filter(name => name !== member)
+  const rest = { ...body, properties: { ...body.properties, [member]: {} }, required }
+  return { member, items: array.items, maxItems: maxItemsOf(array), rest }
+}
+
+type ArraySchema = JsonSchema & { items: JsonSchema }
+
+function isArraySchema (schema: JsonSchema): schema is ArraySchema {
+  return schema?.type === 'array' && typeof schema.items === 'object' && !Array.isArray(schema.items)
+}
+
+function maxItemsOf ({ maxItems }: JsonSchema): number {
+  return typeof maxItems === 'number' ? maxItems : DEFAULT_MAX_ITEMS
+}

@@ -1,0 +1,81 @@
+// Compiles the schema of an item into a function that says what is wrong with one item.
+import { AjvCompiler } from '@fastify/ajv-compiler'
+import type { ItemProblem } from '../../schemas/index.js'
+import { findTaggedUnion, type JsonSchema, type TaggedUnion } from './tagged-union.js'
+
+/** Says what is wrong with a value: undefined when nothing is. */
+export type Validate = (value: unknown) => ItemProblem[] | undefined
+
+/** Compiles schemas that may refer to each other. */
+export type Compile = (schema: object) => Validate
+
+interface ValidationError {
+  instancePath: string
+  keyword: string
+  message?: string
+  params: Record<string, unknown>
+  data?: unknown
+}
+
+interface CompiledSchema {
+  (value: unknown): unknown
+  errors?: ValidationError[] | null
+}
+
+/**
+ * Makes a compiler. Nothing is coerced and nothing removed: an item is what was sent, or it is invalid.
+ * @param sharedSchemas what `$ref` can refer to, as from `fastify.getSchemas()`
+ */
+export function createCompiler (sharedSchemas: Record<string, unknown> = {}): Compile {
+  const compile = AjvCompiler()(sharedSchemas as Record<string, object>, {
+    customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: false, verbose: true }
+  })
+  const compileOne = (schema: object): Validate => {
+    const check = compile({ schema } as never) as unknown as CompiledSchema
+    return value => check(value) ? undefined : check.errors!.map(toProblem)
+  }
+  return schema => {
+    const union = findTaggedUnion(schema as JsonSchema)
+    return union === undefined ? compileOne(schema) : compileUnion(union, compileOne)
+  }
+}
+
+/** Checks only the branch that the tag names, so that the errors are about what was meant. */
+function compileUnion ({ tag, branches }: TaggedUnion, compileOne: Compile): Validate {
+  const validators = new Map([...branches].map(([constant, branch]) => [constant, compileOne(branch)]))
+  const expected = `must be ${listOf([...branches.keys()])}`
+  return value => {
+    if (typeOf(value) !== 'object') return [{ pointer: '#', detail: `must be object; received ${typeOf(value)}` }]
+    const validate = validators.get((value as Record<string, string>)[tag]!)
+    return validate === undefined ? [{ pointer: pointerTo('', tag), detail: expected }] : validate(value)
+  }
+}
+
+function toProblem ({ instancePath, keyword, message = 'must be valid', params, data }: ValidationError): ItemProblem {
+  const member = params.missingProperty ?? params.additionalProperty
+  return { pointer: pointerTo(instancePath, member), detail: describe(keyword, message, params, data) }
+}
+
+function describe (keyword: string, message: string, params: Record<string, unknown>, data: unknown): string {
+  if (keyword === 'type') return `${message}; received ${typeOf(data)}`
+  if (keyword === 'enum') return `must be ${listOf(params.allowedValues as unknown[])}`
+  if (keyword === 'const') return `must be ${JSON.stringify(params.allowedValue)}`
+  return message
+}
+
+/** RFC 6901 section 6: a JSON Pointer as URI fragment. Ajv's path is escaped as a pointer already, a member is not. */
+function pointerTo (path: string, member: unknown): string {
+  const last = typeof member === 'string' ? `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}` : ''
+  return '#' + encodeURI((path + last).toWellFormed()).replaceAll('#', '%23').replaceAll('?', '%3F')
+}
+
+function listOf (values: unknown[]): string {
+  if (values.length === 1) return JSON.stringify(values[0])
+  return `one of ${values.map(value => JSON.stringify(value)).join(', ')}`
+}
+
+/** What JSON calls the type of a value. */
+export function typeOf (value: unknown): string {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'array' : typeof value
+}

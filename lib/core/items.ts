@@ -1,0 +1,103 @@
+// The body of a bulk request -> its items, each validated alone.
+import type { FailureDetail, Key } from '../../schemas/index.js'
+import { BatchEmpty, BatchTooLarge, BodyNotBatch, DuplicateKeys, InvalidItems, invalidItem, toFailure } from '../errors.js'
+import { typeOf, type Validate } from './item-validator.js'
+
+/** Where a body has its items, and what they must be. */
+export interface ItemRules {
+  /** The member of the body that is the array of items; undefined when the body itself is. */
+  readonly member: string | undefined
+  readonly maxItems: number
+  /** The member of an item that is its key. */
+  readonly key: string
+  readonly validateKey: Validate
+  readonly validateItem: Validate
+}
+
+/** The items of one request: those that may run, and what became already of those that may not. */
+export interface Batch {
+  readonly total: number
+  /** The valid items, in order. */
+  readonly items: unknown[]
+  /** The place in the request of each valid item. */
+  readonly places: number[]
+  /** The key of every item of the request; null where it has none that can be used. */
+  readonly keys: (Key | null)[]
+  /** Why each invalid item failed, by its place in the request. */
+  readonly invalid: ReadonlyMap<number, FailureDetail>
+}
+
+/**
+ * Reads the items of a body and validates each alone.
+ * @throws FST_MULTI_STATUS_BODY_NOT_BATCH, _BATCH_EMPTY, _BATCH_TOO_LARGE or _DUPLICATE_KEYS when there is no batch to speak of
+ */
+export function readBatch (body: unknown, rules: ItemRules): Batch {
+  const all = itemsOf(body, rules)
+  const keys = all.map(item => keyOf(item, rules))
+  expectDistinct(keys, rules.key)
+
+  const items: unknown[] = []
+  const places: number[] = []
+  const invalid = new Map<number, FailureDetail>()
+  for (const [place, item] of all.entries()) {
+    const problems = rules.validateItem(item)
+    if (problems !== undefined) {
+      invalid.set(place, toFailure(invalidItem(problems)))
+      continue
+    }
+    items.push(item)
+    places.push(place)
+  }
+  return { total: all.length, items, places, keys, invalid }
+}
+
+/**
+ * Refuses the whole batch if any item is invalid, for `Prefer: handling=strict`. This is a check before the start and
+ * no transaction: an item can still fail when it runs.
+ * @throws FST_MULTI_STATUS_INVALID_ITEMS with the `errors` of every invalid item, each pointer from the root of the body
+ */
+export function expectAllValid (batch: Batch, { member }: ItemRules): void {
+  if (batch.invalid.size === 0) return
+  const root = member === undefined ? '#' : `#/${encodeURIComponent(member)}`
+  const errors = [...batch.invalid].flatMap(([place, { errors = [] }]) =>
+    errors.map(({ pointer, detail }) => ({ pointer: `${root}/${place}${pointer.slice(1)}`, detail })))
+  throw Object.assign(new InvalidItems(batch.invalid.size, batch.total), { errors })
+}
+
+function itemsOf (body: unknown, { member, maxItems }: ItemRules): unknown[] {
+  const items = member === undefined ? body : (body as Record<string, unknown> | null | undefined)?.[member]
+  if (!Array.isArray(items)) throw new BodyNotBatch(expectation(member), receipt(body, member))
+  if (items.length === 0) throw new BatchEmpty(member ?? 'the body')
+  if (items.length > maxItems) throw new BatchTooLarge(maxItems, items.length)
+  return items
+}
+
+function expectation (member: string | undefined): string {
+  return member === undefined ? 'the body to be an array of items' : `the body to be an object with an array of items in "${member}"`
+}
+
+function receipt (body: unknown, member: string | undefined): string {
+  if (body === undefined) return 'no body'
+  if (member === undefined || typeOf(body) !== 'object') return typeOf(body)
+  return `${typeOf((body as Record<string, unknown>)[member])} there`
+}
+
+/** An item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
+function keyOf (item: unknown, { key, validateKey }: ItemRules): Key | null {
+  const found = typeOf(item) === 'object' ? (item as Record<string, unknown>)[key] : item
+  if (typeof found !== 'string' && typeof found !== 'number') return null
+  return validateKey(found) === undefined ? found : null
+}
+
+function expectDistinct (keys: (Key | null)[], name: string): void {
+  const seen = new Set<Key>()
+  const twice = new Set<Key>()
+  for (const key of keys) {
+    if (key === null) continue
+    if (seen.has(key)) twice.add(key)
+    seen.add(key)
+  }
+  if (twice.size === 0) return
+  const shown = [...twice].slice(0, 5).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
+  throw new DuplicateKeys(name, twice.size > 5 ? `${shown} and ${twice.size - 5} more` : shown)
+}

@@ -1,0 +1,55 @@
+// How long a batch may run: until its client is gone or the app closes.
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { notRun } from '../errors.js'
+
+/** The batches in progress of one app. */
+export interface Lifetime {
+  /**
+   * A signal that aborts when the client disconnects before it has its answer, and when the app closes and the grace
+   * period is over. It needs no clean-up.
+   */
+  signalFor (reply: FastifyReply): AbortSignal
+}
+
+/**
+ * Follows the batches of an app, and lets `app.close()` wait for them.
+ * @param grace milliseconds that batches have to end by themselves when the app closes
+ */
+export function followBatches (app: FastifyInstance, grace: number): Lifetime {
+  const active = new Map<AbortController, Promise<void>>()
+
+  app.addHook('preClose', async () => {
+    const ended = Promise.all(active.values())
+    await within(ended, grace)
+    for (const controller of active.keys()) controller.abort(notRun('Server closing'))
+    await within(ended, LAST_WORDS)
+  })
+
+  return {
+    signalFor (reply) {
+      const controller = new AbortController()
+      const abort = () => controller.abort(notRun('Client disconnected'))
+      const { raw } = reply
+      if (raw.destroyed) {
+        abort()
+        return controller.signal
+      }
+      active.set(controller, new Promise(resolve => raw.once('close', () => {
+        active.delete(controller)
+        if (!raw.writableFinished) abort()
+        resolve()
+      })))
+      return controller.signal
+    }
+  }
+}
+
+/** Milliseconds to send the answers of batches that the closing has ended. */
+const LAST_WORDS = 1_000
+
+/** Waits for the promise, but no longer than this. */
+async function within (promise: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  await Promise.race([promise, new Promise(resolve => { timer = setTimeout(resolve, ms) })])
+  clearTimeout(timer)
+}

@@ -1,0 +1,210 @@
+// Runs a worker over items, bounded, timed and abortable, and says what became of each.
+import { setImmediate } from 'node:timers/promises'
+import { cancelled, ItemError, notRun, timedOut } from '../errors.js'
+import { checkSettleOptions, type SettleOptions } from './settle-options.js'
+import { openSource, type Source } from './source.js'
+
+export type { SettleOptions } from './settle-options.js'
+
+/** What a worker is told about the item it works on. */
+export interface WorkerContext {
+  /** The item's place in the input, from 0. */
+  readonly index: number
+  /** 1 at first, one more for each retry. */
+  readonly attempt: number
+  /** Aborts when the item's time is up or the batch is cancelled. Made when first asked for. */
+  readonly signal: AbortSignal
+}
+
+/** Does the work of one item. What it returns is the item's value; what it throws is the item's failure. */
+export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<R>
+
+/** What became of one item, in the shape of `Promise.allSettled`. */
+export type Outcome<R> = PromiseSettledResult<Awaited<R>>
+
+/** Outcomes that came without waiting, after which the event loop gets a turn. */
+const SYNC_RUN = 512
+
+interface Run<T, R> {
+  readonly source: Source<T>
+  readonly worker: Worker<T, R>
+  readonly options: SettleOptions<T>
+  readonly outcomes: Outcome<R>[]
+  /** One function per item in progress, which ends it as cancelled. */
+  readonly cancels: Set<() => void>
+  failures: number
+  /** Set once no further item may start. */
+  halted: (() => ItemError) | undefined
+}
+
+/**
+ * Runs `worker` over `items` and resolves with one outcome per item, in input order. It never rejects because of an
+ * item: whatever a worker throws, rejects with, returns or never answers becomes that item's outcome.
+ *
+ * Arrays, iterables and async iterables are read as slots become free. A source that throws while it is read ends with
+ * one rejected outcome for the item that could not be read. An item that exceeds its time, or is running when `signal`
+ * aborts, is settled at once: its slot is free again although a worker that ignores its `signal` may still be running.
+ * Synchronous code cannot be timed out.
+ *
+ * @param items what to work on
+ * @param worker does the work of one item
+ * @param options see {@link SettleOptions}
+ * @throws TypeError (as a rejection) when an option is not what it should be
+ * @example
+ *   const outcomes = await settle(urls, (url, { signal }) => fetch(url, { signal }), { concurrency: 8, timeout: 2_000 })
+ */
+export async function settle<T, R> (
+  items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T> = {}
+): Promise<Outcome<R>[]> {
+  const { concurrency = 16, signal } = checkSettleOptions(options)
+  const source = openSource(items)
+  const run: Run<T, R> = { source, worker, options, outcomes: [], cancels: new Set(), failures: 0, halted: undefined }
+  const abort = () => haltNow(run, signal?.reason)
+
+  if (signal?.aborted) abort()
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    await Promise.all(Array.from({ length: Math.min(concurrency, source.size) }, () => workThrough(run)))
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
+  return run.outcomes
+}
+
+/** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
+function haltNow<T, R> (run: Run<T, R>, reason: unknown): void {
+  run.halted = () => reason instanceof ItemError ? reason : notRun()
+  for (const cancel of [...run.cancels]) cancel()
+  run.source.close()
+}
+
+/** One lane of the batch: takes the next item as soon as its last one is settled. */
+async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
+  for (let sync = 1; ; sync++) {
+    const taken = run.source.take()
+    const next = taken instanceof Promise ? await taken : taken
+    if (next === undefined) return
+    const outcome = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
+    run.outcomes[next.index] = outcome instanceof Promise ? await outcome : outcome
+    noteOutcome(run, next.index)
+    if (sync % SYNC_RUN === 0) await setImmediate()
+  }
+}
+
+function noteOutcome<T, R> (run: Run<T, R>, index: number): void {
+  if (run.outcomes[index]!.status !== 'rejected' || run.halted !== undefined) return
+  run.failures++
+  if (run.failures === run.options.stopAfter) run.halted = notRun
+}
+
+function perform<T, R> (run: Run<T, R>, item: T, index: number): Outcome<R> | Promise<Outcome<R>> {
+  if (run.halted !== undefined) return rejected(run.halted())
+  return run.options.retries ? performRetrying(run, item, index, run.options.retries) : attempt(run, item, index, 1)
+}
+
+async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, retries: number): Promise<Outcome<R>> {
+  for (let count = 1; ; count++) {
+    const outcome = await attempt(run, item, index, count)
+    if (outcome.status === 'fulfilled' || count > retries || !isRetryable(outcome.reason)) return outcome
+    await pause(run, delayBefore(count, outcome.reason, run.options.backoff))
+    if (run.halted !== undefined) return outcome
+  }
+}
+
+function attempt<T, R> (run: Run<T, R>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
+  const { context, abort } = createContext(index, count)
+  try {
+    const returned = run.worker(item, context)
+    if (!isThenable(returned)) return fulfilled(returned as Awaited<R>)
+    return settleOne(run, Promise.resolve(returned), timeoutOf(run.options, item), abort)
+  } catch (error) {
+    return rejected(error)
+  }
+}
+
+/** Waits for the promise, the item's time or the batch's end, whichever comes first; later news is ignored. */
+function settleOne<T, R> (
+  run: Run<T, R>, promise: Promise<Awaited<R>>, timeout: number | undefined, abort: (reason: ItemError) => void
+): Promise<Outcome<R>> {
+  return new Promise(resolve => {
+    const end = (outcome: Outcome<R>) => {
+      clearTimeout(timer)
+      run.cancels.delete(cancel)
+      resolve(outcome)
+    }
+    const give = (reason: ItemError) => {
+      end(rejected(reason))
+      abort(reason)
+    }
+    const cancel = () => give(cancelled())
+    const timer = timeout === undefined ? undefined : setTimeout(() => give(timedOut()), timeout)
+    run.cancels.add(cancel)
+    promise.then(value => end(fulfilled(value)), error => end(rejected(error)))
+    // A worker that aborted the batch itself has been missed by haltNow.
+    if (run.options.signal?.aborted) cancel()
+  })
+}
+
+function createContext (index: number, attempt: number): { context: WorkerContext, abort: (reason: ItemError) => void } {
+  let controller: AbortController | undefined
+  let aborted: ItemError | undefined
+  const context = {
+    index,
+    attempt,
+    get signal () {
+      controller ??= new AbortController()
+      if (aborted !== undefined) controller.abort(aborted)
+      return controller.signal
+    }
+  }
+  const abort = (reason: ItemError) => {
+    aborted = reason
+    controller?.abort(reason)
+  }
+  return { context, abort }
+}
+
+/** Waits between two attempts; the end of the batch ends the wait. */
+function pause<T, R> (run: Run<T, R>, ms: number): Promise<void> {
+  return new Promise(resolve => {
+    const end = () => {
+      clearTimeout(timer)
+      run.cancels.delete(end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    run.cancels.add(end)
+    if (run.options.signal?.aborted) end()
+  })
+}
+
+const MAX_DELAY = 30_000
+
+/** Full jitter: anything up to the doubled delay, so that items which failed together do not come back together. */
+function delayBefore (count: number, reason: unknown, backoff = 100): number {
+  if (reason instanceof ItemError && reason.retryAfter !== undefined) return Math.min(reason.retryAfter * 1000, MAX_DELAY)
+  return Math.random() * Math.min(backoff * 2 ** (count - 1), MAX_DELAY)
+}
+
+function isRetryable (reason: unknown): boolean {
+  if (!(reason instanceof ItemError)) return true
+  return reason.retryable && reason.code !== 'CANCELLED'
+}
+
+function timeoutOf<T> ({ timeout }: SettleOptions<T>, item: T): number | undefined {
+  return typeof timeout === 'function' ? timeout(item) : timeout
+}
+
+function isThenable (value: unknown): value is PromiseLike<unknown> {
+  if (value instanceof Promise) return true
+  return value !== null && (typeof value === 'object' || typeof value === 'function') &&
+    typeof (value as PromiseLike<unknown>).then === 'function'
+}
+
+function fulfilled<R> (value: Awaited<R>): Outcome<R> {
+  return { status: 'fulfilled', value }
+}
+
+function rejected (reason: unknown): PromiseRejectedResult {
+  return { status: 'rejected', reason }
+}

@@ -1,0 +1,115 @@
+// Every error of the plugin, and what becomes of an error that an item ran into.
+import createError from '@fastify/error'
+import type { FailureDetail, ItemProblem } from '../schemas/index.js'
+
+// Registration: thrown at boot, meant for the developer.
+export const AlreadyRegistered = createError('FST_MULTI_STATUS_ALREADY_REGISTERED',
+  'fastify-multi-status must be registered once per application; this application has it already')
+export const InvalidOption = createError<[string, string, string]>('FST_MULTI_STATUS_INVALID_OPTION',
+  'fastify-multi-status: %s must be %s; received %s', 500, TypeError)
+export const NotRegistered = createError<[string]>('FST_MULTI_STATUS_NOT_REGISTERED',
+  'The bulk route %s needs fastify-multi-status; register the plugin before the route')
+
+// Whole requests: nothing has run, and Fastify's error handler answers.
+export const BodyNotBatch = createError<[string, string]>('FST_MULTI_STATUS_BODY_NOT_BATCH',
+  'Expected %s; received %s', 400)
+export const BatchEmpty = createError<[string]>('FST_MULTI_STATUS_BATCH_EMPTY',
+  'Expected at least 1 item in %s; received 0', 400)
+export const BatchTooLarge = createError<[number, number]>('FST_MULTI_STATUS_BATCH_TOO_LARGE',
+  'Expected at most %d items in one request; received %d', 413)
+export const DuplicateKeys = createError<[string, string]>('FST_MULTI_STATUS_DUPLICATE_KEYS',
+  'Expected every item to have its own %s; received more than once: %s', 400)
+export const InvalidItems = createError<[number, number]>('FST_MULTI_STATUS_INVALID_ITEMS',
+  'Expected only valid items (Prefer: handling=strict); received %d invalid of %d, so nothing ran', 422)
+
+export const MalformedForm = createError<[string]>('FST_MULTI_STATUS_MALFORMED_FORM',
+  'Expected a form in multipart/form-data; received one that cannot be read: %s', 400)
+export const BodyConsumed = createError('FST_MULTI_STATUS_BODY_CONSUMED',
+  'Expected the form to be unread, so that it can be streamed; another plugin has read it already, ' +
+  'as @fastify/multipart does with attachFieldsToBody', 500)
+
+/** What an {@link ItemError} may say beside its message. */
+export interface ItemErrorOptions extends Omit<FailureDetail, 'message'> {
+  /** The error behind it: logged, never sent. */
+  cause?: unknown
+}
+
+const RETRYABLE = new Set([408, 425, 429, 502, 503, 504])
+
+/**
+ * What a handler throws to say why one item failed. Unlike any other error, its message reaches the client.
+ * @param message shown to the client
+ * @param options `code` (default `ITEM_FAILED`), `statusCode` (400-599, default 422), `retryable`
+ *   (default: true for 408, 425, 429, 502, 503 and 504), `retryAfter` (seconds), `errors`, `cause`
+ * @throws RangeError when `statusCode` is not an integer from 400 to 599
+ * @example throw new ItemError('Email taken', { code: 'EMAIL_TAKEN', statusCode: 409 })
+ */
+export class ItemError extends Error implements FailureDetail {
+  readonly code: string
+  readonly statusCode: number
+  readonly retryable: boolean
+  readonly retryAfter?: number
+  readonly errors?: ItemProblem[]
+
+  constructor (message: string, options: ItemErrorOptions = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined)
+    this.name = 'ItemError'
+    this.code = options.code ?? 'ITEM_FAILED'
+    this.statusCode = checkStatusCode(options.statusCode ?? 422)
+    this.retryable = options.retryable ?? RETRYABLE.has(this.statusCode)
+    if (options.retryAfter !== undefined) this.retryAfter = options.retryAfter
+    if (options.errors !== undefined) this.errors = options.errors
+  }
+}
+
+function checkStatusCode (statusCode: number): number {
+  if (Number.isInteger(statusCode) && statusCode >= 400 && statusCode <= 599) return statusCode
+  throw new RangeError(`ItemError: statusCode must be an integer from 400 to 599; received ${String(statusCode)}`)
+}
+
+// Items: what the plugin itself has to say of one item. Made anew each time, because an error carries its stack.
+export const invalidItem = (errors: ItemProblem[]) =>
+  new ItemError('Invalid data', { code: 'INVALID_ITEM', statusCode: 422, errors })
+export const timedOut = () =>
+  new ItemError('Timeout', { code: 'TIMEOUT', statusCode: 504 })
+export const notRun = (why = 'Not run') =>
+  new ItemError(why, { code: 'NOT_RUN', statusCode: 424, retryable: true })
+export const cancelled = () =>
+  new ItemError('Cancelled', { code: 'CANCELLED', statusCode: 424, retryable: true })
+export const invalidResult = (detail?: string) =>
+  new ItemError('Invalid result', { code: 'INVALID_RESULT', statusCode: 500, retryable: false, cause: detail })
+
+const INTERNAL: FailureDetail = Object.freeze({
+  message: 'Internal error', code: 'INTERNAL_ERROR', statusCode: 500, retryable: false
+})
+
+/**
+ * Says what a client may know of anything thrown: all of an {@link ItemError}, the message and code of an error that
+ * calls itself public (`expose: true` with a 4xx `statusCode`, as http-errors and @fastify/sensible do), of everything
+ * else only that it happened.
+ */
+export function toFailure (thrown: unknown): FailureDetail {
+  if (thrown instanceof ItemError) return detailOf(thrown)
+  if (isPublic(thrown)) return detailOf(new ItemError(thrown.message, { code: thrown.code, statusCode: thrown.statusCode }))
+  return INTERNAL
+}
+
+function detailOf ({ message, code, statusCode, retryable, retryAfter, errors }: ItemError): FailureDetail {
+  return {
+    message,
+    code,
+    statusCode,
+    retryable,
+    ...(retryAfter !== undefined && { retryAfter }),
+    ...(errors !== undefined && { errors })
+  }
+}
+
+interface PublicError extends Error { expose: true, statusCode: number, code?: string }
+
+function isPublic (thrown: unknown): thrown is PublicError {
+  if (!(thrown instanceof Error)) return false
+  const { expose, statusCode, code } = thrown as Partial<PublicError>
+  return expose === true && Number.isInteger(statusCode) && statusCode! >= 400 && statusCode! < 500 &&
+    (code === undefined || typeof code === 'string')
+}

@@ -1,0 +1,38 @@
+// The plugin: options -> documentation -> decorators -> routes.
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import './core/decorators.js'
+import { prepareContractRoutes } from './core/contract-route.js'
+import { followBatches } from './core/lifetime.js'
+import { createMultiStatus } from './core/reply.js'
+import { registerDocs } from './docs.js'
+import { AlreadyRegistered } from './errors.js'
+import { readOptions, type FastifyMultiStatusOptions } from './options.js'
+import { tasksRoute } from './tasks/route.js'
+import { registerUpload } from './upload/route.js'
+
+const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, options) => {
+  if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
+  const { upload, tasks, docs, status, closeGrace, prefix } = readOptions(options)
+
+  if (docs !== false) await registerDocs(app, docs)
+
+  const lifetime = followBatches(app, closeGrace)
+  app.decorateReply('multiStatus', createMultiStatus(status))
+  app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
+  prepareContractRoutes(app, status)
+
+  await app.register(async routes => {
+    if (upload !== false) await registerUpload(routes, upload)
+    if (tasks !== false) routes.route(tasksRoute(tasks))
+  }, { prefix })
+}
+
+/**
+ * Gives a Fastify 5 app bulk endpoints that tell the truth about each item: `POST /upload` and `POST /tasks`,
+ * `reply.multiStatus` for every route, and their OpenAPI documentation.
+ * @example await app.register(multiStatus, { tasks: { handlers } })
+ */
+export const fastifyMultiStatus = fp(plugin, { fastify: '5.x', name: 'fastify-multi-status' })
+
+export default fastifyMultiStatus

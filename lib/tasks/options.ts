@@ -1,0 +1,68 @@
+// The options of /tasks, and their checks.
+import type { Static, TSchema } from '@sinclair/typebox'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Key } from '../../schemas/index.js'
+import { checkInteger, show } from '../core/settle-options.js'
+import { InvalidOption } from '../errors.js'
+
+/** What the handler of a task is told about it. */
+export interface TaskContext {
+  /** The client's own name for the task. */
+  readonly taskId: Key
+  /** 1 at first, one more for each retry. */
+  readonly attempt: number
+  /** Aborts when the task's time is up, its client is gone or the app closes. */
+  readonly signal: AbortSignal
+  readonly log: FastifyBaseLogger
+}
+
+/** One type of task. */
+export interface TaskDefinition<P extends TSchema = TSchema, O extends TSchema = TSchema> {
+  /** What the task needs to be told. @default anything, or nothing */
+  payload?: P
+  /** What the task gives back; an output that does not fit makes the task a failure. @default anything */
+  output?: O
+  /** Milliseconds that one attempt may take. @default the `timeout` of all tasks */
+  timeout?: number
+  /** Does the work. What it returns is the task's output; an ItemError that it throws says why the task failed. */
+  handler (payload: Static<P>, context: TaskContext): Static<O> | Promise<Static<O>>
+}
+
+/** What /tasks runs, and how. */
+export interface TasksOptions {
+  /** @default '/tasks' */
+  url?: string
+  /** The tasks that can be run, by type. @default none */
+  handlers?: Record<string, TaskDefinition>
+  /** How many tasks a request may have. @default 1000 */
+  maxItems?: number
+  /** How many tasks of one request run at a time. @default 16 */
+  concurrency?: number
+  /** Milliseconds that one attempt of a task may take. @default 30000 */
+  timeout?: number
+  /** How often a task that failed is tried again, unless its ItemError says that it is not retryable. @default 0 */
+  retries?: number
+}
+
+/**
+ * Types the handler of a task by its schemas; returns what it is given.
+ * @example
+ *   const resize = defineTask({ payload: Type.Object({ width: Type.Integer() }), handler: async ({ width }) => ... })
+ */
+export function defineTask<P extends TSchema, O extends TSchema> (definition: TaskDefinition<P, O>): TaskDefinition<P, O> {
+  return definition
+}
+
+/** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
+export function checkTasksOptions ({ handlers = {}, maxItems, concurrency, timeout, retries }: TasksOptions): void {
+  checkInteger('tasks.maxItems', maxItems, 1)
+  checkInteger('tasks.concurrency', concurrency, 1)
+  checkInteger('tasks.timeout', timeout, 1)
+  checkInteger('tasks.retries', retries, 0)
+  for (const [type, definition] of Object.entries(handlers)) {
+    if (typeof definition?.handler !== 'function') {
+      throw new InvalidOption(`tasks.handlers.${type}`, 'an object with a function "handler"', show(definition))
+    }
+    checkInteger(`tasks.handlers.${type}.timeout`, definition.timeout, 1)
+  }
+}

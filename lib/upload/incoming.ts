@@ -1,0 +1,14 @@
+// A file on its way in, whatever carries it.
+import type { ItemError } from '../errors.js'
+
+/** One file of an upload: what the client says of it, and its content. */
+export interface IncomingFile {
+  /** The name that the client gave; null where it gave none that can be read. */
+  readonly name: string | null
+  /** The media type that the client declared. */
+  readonly type: string
+  /** The content; must be read to its end before the next file. */
+  readonly content: AsyncIterable<Buffer> | Iterable<Buffer>
+  /** Why this is no file at all. */
+  readonly refused?: ItemError
+}

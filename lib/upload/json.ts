@@ -1,0 +1,39 @@
+// {"files": [...]} -> the same incoming files as a form has.
+import { FileObject } from '../../schemas/index.js'
+import { createCompiler, typeOf } from '../core/item-validator.js'
+import { BatchEmpty, BodyNotBatch, invalidItem } from '../errors.js'
+import type { IncomingFile } from './incoming.js'
+
+/** The type of a file that nobody says anything about (RFC 2046 section 4.5.1). */
+const UNKNOWN_TYPE = 'application/octet-stream'
+
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
+
+const validateObject = createCompiler()(FileObject)
+
+/**
+ * @param body the parsed body
+ * @throws FST_MULTI_STATUS_BODY_NOT_BATCH or _BATCH_EMPTY when it has no files
+ */
+export function readEntries (body: unknown): IncomingFile[] {
+  const files = typeOf(body) === 'object' ? (body as Record<string, unknown>).files : undefined
+  if (!Array.isArray(files)) throw new BodyNotBatch('a form with files, or {"files": [...]}', `${typeOf(body)} without a "files" array`)
+  if (files.length === 0) throw new BatchEmpty('"files"')
+  return files.map(readEntry)
+}
+
+function readEntry (entry: unknown): IncomingFile {
+  if (typeof entry === 'string') return { name: entry, type: UNKNOWN_TYPE, content: [] }
+  if (typeOf(entry) !== 'object') return refuse(entry, '#', `must be string or object; received ${typeOf(entry)}`)
+  const problems = validateObject(entry)
+  if (problems !== undefined) return refuse(entry, problems[0]!.pointer, problems[0]!.detail)
+
+  const { file, content = '', type = UNKNOWN_TYPE } = entry as FileObject
+  if (content.length % 4 !== 0 || !BASE64.test(content)) return refuse(entry, '#/content', 'must be base64')
+  return { name: file, type, content: content === '' ? [] : [Buffer.from(content, 'base64')] }
+}
+
+function refuse (entry: unknown, pointer: string, detail: string): IncomingFile {
+  const { file } = Object(entry) as { file?: unknown }
+  return { name: typeof file === 'string' ? file : null, type: UNKNOWN_TYPE, content: [], refused: invalidItem([{ pointer, detail }]) }
+}

@@ -1,0 +1,59 @@
+// How much an upload may bring, and of what.
+import { ItemError } from '../errors.js'
+
+/** The limits of an upload, all of them kept while reading. */
+export interface Limits {
+  /** Bytes of one file. */
+  readonly fileSize: number
+  /** Files of one request. */
+  readonly files: number
+  /** Bytes of all files of one request. */
+  readonly total: number
+  /** Bytes of one file name in UTF-8. */
+  readonly nameBytes: number
+}
+
+/** Counts the files and bytes of one upload. */
+export interface Meter {
+  /** Begins the next file. @throws ItemError TOO_MANY_FILES, 413 */
+  beginFile (): void
+  /** Notes bytes that have been read. */
+  add (bytes: number): void
+  /** @throws ItemError FILE_TOO_LARGE or UPLOAD_TOO_LARGE, both 413 */
+  check (): void
+}
+
+export function createMeter ({ fileSize, files, total }: Limits): Meter {
+  let seen = 0
+  let ofFile = 0
+  let ofAll = 0
+  return {
+    beginFile () {
+      ofFile = 0
+      if (++seen > files) throw tooMuch('Too many files', 'TOO_MANY_FILES')
+    },
+    add (bytes) {
+      ofFile += bytes
+      ofAll += bytes
+    },
+    check () {
+      if (ofFile > fileSize) throw tooMuch('File too large', 'FILE_TOO_LARGE')
+      if (ofAll > total) throw tooMuch('Upload too large', 'UPLOAD_TOO_LARGE')
+    }
+  }
+}
+
+function tooMuch (message: string, code: string): ItemError {
+  return new ItemError(message, { code, statusCode: 413 })
+}
+
+/**
+ * @param type the media type of a file
+ * @param accept what is allowed: media types, or with a `*` behind the slash all of a kind; undefined for any
+ * @throws ItemError FILE_TYPE_NOT_ALLOWED, 415
+ */
+export function checkType (type: string, accept: readonly string[] | undefined): void {
+  const kind = `${type.split('/')[0]}/*`
+  if (accept === undefined || accept.some(one => one === '*/*' || one === kind || one === type)) return
+  throw new ItemError('File type not allowed', { code: 'FILE_TYPE_NOT_ALLOWED', statusCode: 415 })
+}

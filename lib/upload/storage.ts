@@ -1,0 +1,27 @@
+// What /upload asks of a storage.
+
+/** What a storage is told about a file before its content. */
+export interface FileInfo {
+  /** The name that the client gave; never to be used as a path. */
+  readonly name: string
+  /** The media type that the client declared. */
+  readonly type: string
+}
+
+/** One file on its way into a storage. It is invisible until it is published. */
+export interface Sink {
+  /** Takes a piece of the content; resolves when there is room for the next one. */
+  write (chunk: Buffer): Promise<void>
+  /** Makes the file durable and then visible, never over another one. Resolves with what the storage knows it by. */
+  publish (): Promise<{ key: string }>
+  /** Removes every trace of a file that will not be published. Never called after `publish` has resolved. */
+  discard (): Promise<void>
+}
+
+/** Where uploaded files go. What its methods throw fails the one file; an ItemError says how. */
+export interface Storage {
+  /** Called once, before the first file. What it throws stops the app from starting. */
+  start? (): Promise<void>
+  /** Begins a file. */
+  open (file: FileInfo): Promise<Sink>
+}

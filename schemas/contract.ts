@@ -1,0 +1,194 @@
+// A contract: one vocabulary for the results of a batch, and everything that follows from it.
+import { Type, type TObject, type TSchema } from '@sinclair/typebox'
+import { failureMemberNames, failureMembers, type FailureDetail } from './failure.js'
+
+/** What correlates a result with its item. */
+export type Key = string | number
+
+/** The words of a contract. */
+export interface Vocabulary {
+  /** What one item is called, in UpperCamelCase: `Contact` names the schemas `ContactCreated` and `ContactRejected`. */
+  readonly name: string
+  /** The member of the body that holds the results. @default 'results' */
+  readonly envelope?: string
+  /** The member that correlates a result with its item. */
+  readonly key: string
+  /** What a key may be. @default an integer or a string */
+  readonly keyType?: TSchema
+  /** The `status` of a success; or several, of which a success that does not say its own has the first. */
+  readonly success: string | readonly [string, ...string[]]
+  /** The `status` of a failure. */
+  readonly failure: string
+  /** The member that says why an item failed. */
+  readonly reason: string
+  /** What a success carries beside key and status: one object for every success word, or one for each. @default nothing */
+  readonly data?: TObject | { readonly [word: string]: TObject }
+}
+
+/** A JSON schema whose TypeScript type is T. */
+export interface Schema<T> extends TSchema { static: T }
+
+type KeyOf<V extends Vocabulary> = V['keyType'] extends TSchema ? V['keyType']['static'] : Key
+type WordOf<V extends Vocabulary> = V['success'] extends readonly (infer S extends string)[] ? S : V['success'] & string
+type DataOf<V extends Vocabulary, W extends string> =
+  V['data'] extends TObject ? V['data']['static']
+    : V['data'] extends { readonly [word in W]: infer D extends TObject } ? D['static'] : unknown
+
+/** One result of an item that worked. */
+export type Success<V extends Vocabulary> = {
+  [W in WordOf<V>]: { [key in V['key']]: KeyOf<V> } & { status: W } & DataOf<V, W>
+}[WordOf<V>]
+
+/** One result of an item that did not; its key is null where the item had none that could be used. */
+export type Failure<V extends Vocabulary> =
+  { [key in V['key']]: KeyOf<V> | null } & { status: V['failure'] } & { [reason in V['reason']]: string } &
+  Omit<FailureDetail, 'message'>
+
+/** One result, told apart by `status`. */
+export type Result<V extends Vocabulary> = Success<V> | Failure<V>
+
+/** The whole 207 body. */
+export type Body<V extends Vocabulary> =
+  { [envelope in V['envelope'] extends string ? V['envelope'] : 'results']: Result<V>[] }
+
+/** What makes a success of an item: its data, and the key or the word where the item or the contract does not give it. */
+export type SuccessData<V extends Vocabulary> = {
+  [W in WordOf<V>]: { [key in V['key']]?: KeyOf<V> } & { status?: W } & DataOf<V, W>
+}[WordOf<V>]
+
+/** A contract of which nothing but the shape is known. */
+export interface AnyContract {
+  /** What one item is called. */
+  readonly name: string
+  /** The member of the body that holds the results. */
+  readonly envelope: string
+  /** The member that correlates a result with its item. */
+  readonly key: string
+  /** Every `status` that means success. */
+  readonly successWords: readonly string[]
+  /** The `status` that means failure. */
+  readonly failureWord: string
+  /** The member that says why an item failed. */
+  readonly reason: string
+  /** The schemas to validate, to serialize and to document with. */
+  readonly schemas: {
+    /** What a key may be. */
+    readonly key: TSchema
+    /** One schema per success word, in order. */
+    readonly successes: readonly TObject[]
+    readonly failure: TSchema
+    /** The union of all of them. */
+    readonly result: TSchema
+    /** The envelope with the results in it. */
+    readonly body: TSchema
+  }
+  /** Words a success. */
+  succeed (key: unknown, data?: object): object
+  /** Words a failure. */
+  fail (key: unknown, detail: FailureDetail): object
+}
+
+/** One vocabulary for the results of a batch: its schemas, and the functions that word a result. */
+export interface Contract<V extends Vocabulary> extends AnyContract {
+  readonly key: V['key']
+  readonly schemas: AnyContract['schemas'] & {
+    readonly key: Schema<KeyOf<V>>
+    readonly failure: Schema<Failure<V>>
+    readonly result: Schema<Result<V>>
+    readonly body: Schema<Body<V>>
+  }
+  succeed (key: KeyOf<V>, data?: SuccessData<V>): Success<V>
+  fail (key: KeyOf<V> | null, detail: FailureDetail): Failure<V>
+}
+
+const anyKey = Type.Union([Type.Integer(), Type.String()])
+
+/**
+ * Makes a contract of a vocabulary.
+ * @throws TypeError when two members or two words of the vocabulary are the same, or a name cannot be used
+ * @example
+ *   const contacts = defineContract({
+ *     name: 'Contact', key: 'email', success: 'created', failure: 'rejected', reason: 'message',
+ *     data: Type.Object({ contactId: Type.Integer() })
+ *   })
+ *   contacts.succeed('a@b.org', { contactId: 7 })  // { email: 'a@b.org', status: 'created', contactId: 7 }
+ */
+export function defineContract<const V extends Vocabulary> (vocabulary: V): Contract<V>
+export function defineContract (vocabulary: Vocabulary): AnyContract {
+  const { name, envelope = 'results', key, failure, reason, keyType = anyKey, data } = vocabulary
+  const successWords = typeof vocabulary.success === 'string' ? [vocabulary.success] : [...vocabulary.success]
+  checkVocabulary(vocabulary, successWords)
+
+  const success = (word: string) => Type.Object(
+    { [key]: keyType, status: Type.Literal(word), ...dataFor(data, word)?.properties },
+    { title: title(name, word) }
+  )
+  const failed = Type.Object({
+    [key]: Type.Union([keyType, Type.Null()], { description: 'null where the item had no key that could be used' }),
+    status: Type.Literal(failure),
+    [reason]: Type.String(),
+    ...failureMembers
+  }, { title: title(name, failure) })
+  const successes = successWords.map(success)
+  const result = Type.Union([...successes, failed])
+
+  return {
+    name,
+    envelope,
+    key,
+    successWords,
+    failureWord: failure,
+    reason,
+    schemas: {
+      key: keyType,
+      successes,
+      failure: failed,
+      result,
+      body: Type.Object({ [envelope]: Type.Array(result, { description: 'One result per item, in request order' }) })
+    },
+    succeed: (id, given = {}) => {
+      const { [key]: own = id ?? null, status = successWords[0], ...rest } = given as Record<string, unknown>
+      return { [key]: own, status, ...rest }
+    },
+    fail: (id, { message, ...detail }) => ({ [key]: id ?? null, status: failure, [reason]: message, ...detail })
+  }
+}
+
+function dataFor (data: Vocabulary['data'], word: string): TObject | undefined {
+  if (data === undefined || isObjectSchema(data)) return data
+  return data[word]
+}
+
+function isObjectSchema (data: NonNullable<Vocabulary['data']>): data is TObject {
+  return data.type === 'object'
+}
+
+function title (name: string, word: string): string {
+  return name + word.replace(/(?:^|[^a-zA-Z0-9]+)([a-zA-Z0-9])/g, (_, first: string) => first.toUpperCase())
+}
+
+function checkVocabulary ({ name, envelope = 'results', key, failure, reason, data }: Vocabulary, successWords: string[]): void {
+  expectMatch('name', name, /^[A-Z][A-Za-z0-9]*$/, 'an UpperCamelCase word, because it becomes the name of a schema')
+  for (const [option, value] of Object.entries({ envelope, key, failure, reason })) expectMember(option, value)
+  for (const word of successWords) expectMember('success', word)
+  expectDistinct('words', [...successWords, failure])
+  expectDistinct('members', [key, 'status', reason, ...failureMemberNames])
+  for (const word of successWords) {
+    expectDistinct('members', [key, 'status', ...Object.keys(dataFor(data, word)?.properties ?? {})])
+  }
+}
+
+function expectMember (option: string, value: unknown): void {
+  expectMatch(option, value, /^(?!__proto__$)\S/, 'a word other than "__proto__"')
+}
+
+function expectMatch (option: string, value: unknown, pattern: RegExp, expected: string): void {
+  if (typeof value === 'string' && pattern.test(value)) return
+  throw new TypeError(`defineContract: ${option} must be ${expected}; received ${JSON.stringify(value)}`)
+}
+
+function expectDistinct (what: string, names: string[]): void {
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice === undefined) return
+  throw new TypeError(`defineContract: the ${what} of a result must differ from each other; received ${JSON.stringify(twice)} twice`)
+}

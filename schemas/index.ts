@@ -1,0 +1,6 @@
+// Exports only.
+export * from './contract.js'
+export * from './failure.js'
+export * from './generic.js'
+export * from './tasks.js'
+export * from './upload.js'

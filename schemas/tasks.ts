@@ -1,0 +1,34 @@
+// The tasks contract, and the shape of one task of a given type.
+import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import { defineContract } from './contract.js'
+
+/** What a client may call a task. */
+export const TaskId = Type.Union([
+  Type.Integer(),
+  Type.String({ minLength: 1, maxLength: 255 })
+], { description: 'Chosen by the client, unique in the request' })
+
+/** `{"tasks":[{"taskId":101,"status":"completed"},{"taskId":102,"status":"failed","reason":"Timeout"}]}` */
+export const tasks = defineContract({
+  name: 'Task',
+  envelope: 'tasks',
+  key: 'taskId',
+  keyType: TaskId,
+  success: 'completed',
+  failure: 'failed',
+  reason: 'reason',
+  data: Type.Object({
+    output: Type.Optional(Type.Unknown({ description: 'What the task gave back' }))
+  })
+})
+
+export type TaskResult = Static<typeof tasks.schemas.result>
+
+/** The schema of a task of one type. */
+export function taskOf (type: string, payload: TSchema) {
+  return Type.Object({
+    taskId: TaskId,
+    type: Type.Literal(type),
+    payload
+  }, { title: `${type.charAt(0).toUpperCase()}${type.slice(1).replace(/[^A-Za-z0-9]/g, '')}Task` })
+}

@@ -1,0 +1,43 @@
+// The upload contract, and the JSON form of an upload request.
+import { Type, type Static } from '@sinclair/typebox'
+import { defineContract } from './contract.js'
+
+/** `{"results":[{"file":"image1.png","status":"uploaded"},{"file":"image2.png","status":"failed","error":"File too large"}]}` */
+export const uploads = defineContract({
+  name: 'File',
+  key: 'file',
+  keyType: Type.String({ description: 'The name that the client gave to the file' }),
+  success: 'uploaded',
+  failure: 'failed',
+  reason: 'error',
+  data: Type.Object({
+    key: Type.Optional(Type.String({ description: 'What the storage knows the file by' })),
+    size: Type.Optional(Type.Integer({ minimum: 0, description: 'Bytes' })),
+    type: Type.Optional(Type.String({ description: 'Media type' })),
+    sha256: Type.Optional(Type.String({ description: 'Of the content, in hexadecimal' }))
+  })
+})
+
+export type UploadResult = Static<typeof uploads.schemas.result>
+
+/** One file in JSON: its name and its content. */
+export const FileObject = Type.Object({
+  file: Type.String({ description: 'The name of the file', examples: ['a.txt'] }),
+  content: Type.Optional(Type.String({ contentEncoding: 'base64', description: 'The content, in base64', examples: ['aGVsbG8='] })),
+  type: Type.Optional(Type.String({ description: 'Media type', examples: ['text/plain'] }))
+}, { title: 'FileObject' })
+
+export type FileObject = Static<typeof FileObject>
+
+/** One file in JSON, or the bare name of an empty file. */
+export const FileEntry = Type.Union([Type.String({ description: 'The name of an empty file' }), FileObject])
+
+export type FileEntry = Static<typeof FileEntry>
+
+/** The JSON form of an upload. */
+export const FileEntries = Type.Object({ files: Type.Array(FileEntry, { minItems: 1 }) })
+
+/** The multipart/form-data form of an upload. */
+export const FileForm = Type.Object({
+  files: Type.Array(Type.String({ format: 'binary' }), { description: 'Files under any field name' })
+})
