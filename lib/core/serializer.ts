@@ -1,6 +1,6 @@
 // Results -> JSON, one branch of the contract per status. A result that does not fit becomes a failure; the rest survive.
 import { AjvCompiler } from '@fastify/ajv-compiler'
-import fastJson from 'fast-json-stringify'
+import { build as compileStringify, type Schema as JsonSchema } from 'fast-json-stringify'
 import type { TSchema } from '@sinclair/typebox'
 import { generic, type AnyContract, type Key } from '../../schemas/index.js'
 import { invalidResult, toFailure } from '../errors.js'
@@ -40,7 +40,7 @@ export function serializerOf (contract: AnyContract | undefined): SerializeResul
 }
 
 function createSerializer (contract: AnyContract, serializeOne: SerializeOne): SerializeResults {
-  const serializeFailure = fastJson(contract.schemas.failure as unknown as fastJson.Schema)
+  const serializeFailure = compileStringify(contract.schemas.failure as unknown as JsonSchema)
   const isKey = compileCheck(contract.schemas.key)
 
   return (results, envelope, { keyAt, onInvalid }) => {
@@ -108,7 +108,7 @@ function compileBranch (schema: TSchema, failed: boolean): Branch {
     failed,
     members: Object.keys(schema.properties as object),
     check: compileCheck(schema),
-    serialize: fastJson(schema as unknown as fastJson.Schema)
+    serialize: compileStringify(schema as unknown as JsonSchema)
   }
 }
 
