@@ -11,7 +11,7 @@ const Contact = Type.Object({
 const contacts = defineContract({
   name: 'Contact',
   key: 'email',
-  keyType: Type.String({ examples: ['ada@example.org'] }),
+  keyType: Type.String({ examples: ['ada@example.org', 'bob@example.org'] }),
   success: 'created',
   failure: 'rejected',
   reason: 'message',
@@ -26,7 +26,12 @@ export async function contactRoutes (app: FastifyInstance) {
     url: '/contacts',
     contract: contacts,
     item: Contact,
-    schema: { operationId: 'createContacts', summary: 'Create several contacts', tags: ['contacts'] },
+    schema: {
+      operationId: 'createContacts',
+      summary: 'Create several contacts',
+      description: 'Every contact gets its own result; one that is invalid or whose email is taken does not cost another.',
+      tags: ['contacts']
+    },
     handler: async contact => {
       if (store.has(contact.email)) throw new ItemError('Email taken', { code: 'EMAIL_TAKEN', statusCode: 409 })
       store.set(contact.email, contact)

@@ -5,13 +5,20 @@ import { pathToFileURL } from 'node:url'
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import multiStatus, { uploads } from '../lib/index.js'
+import { whereToListen } from './listen.js'
 
 export async function build () {
   const app = Fastify().withTypeProvider<TypeBoxTypeProvider>()
   await app.register(multiStatus, { upload: false, tasks: false })
 
   app.post('/upload', {
-    schema: { body: Type.Object({ files: Type.Array(Type.String()) }) },
+    schema: {
+      operationId: 'uploadNames',
+      summary: 'Upload several names',
+      description: 'Names shorter than 10 characters are uploaded, the others fail.',
+      tags: ['upload'],
+      body: Type.Object({ files: Type.Array(Type.String()) })
+    },
     config: { multiStatus: uploads }
   }, async (request, reply) => reply.multiStatus(request.body.files.map(file => file.length < 10
     ? { file, status: 'uploaded' }
@@ -22,5 +29,5 @@ export async function build () {
 
 if (import.meta.url === pathToFileURL(process.argv[1]!).href) {
   const app = await build()
-  console.log(await app.listen({ host: process.env.HOST ?? '127.0.0.1', port: Number(process.env.PORT ?? 3000) }))
+  console.log(await app.listen(whereToListen(process.env)))
 }

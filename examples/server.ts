@@ -1,10 +1,12 @@
-// The example server: uploads, tasks and contacts, with their documentation.
+// The example server: uploads with a page for them, tasks and contacts, with their documentation.
 //   HOST (127.0.0.1), PORT (3000), UPLOAD_DIR (./uploads), FILE_SIZE_LIMIT (10mb), TASK_TIMEOUT (1000, in ms)
 import { pathToFileURL } from 'node:url'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import multiStatus, { disk } from '../lib/index.js'
 import { contactRoutes } from './contacts.js'
+import { whereToListen } from './listen.js'
 import { handlers } from './tasks.js'
+import { uploadPage } from './upload-page/route.js'
 
 type Environment = Record<string, string | undefined>
 
@@ -12,18 +14,20 @@ export async function build (env: Environment = process.env, options: FastifySer
   const app = Fastify(options)
   await app.register(multiStatus, {
     upload: {
-      storage: disk({ dir: env.UPLOAD_DIR ?? './uploads' }),
-      limits: { fileSize: env.FILE_SIZE_LIMIT ?? '10mb' }
+      storage: disk({ dir: env.UPLOAD_DIR || './uploads' }),
+      limits: { fileSize: env.FILE_SIZE_LIMIT || '10mb' }
     },
-    tasks: { handlers, timeout: Number(env.TASK_TIMEOUT ?? 1000) }
+    tasks: { handlers, timeout: Number(env.TASK_TIMEOUT || 1000) }
   })
   await app.register(contactRoutes)
+  await app.register(uploadPage)
   return app
 }
 
 /** What to try first, for the address the server is at. */
 export function welcome (address: string): string {
   return `Swagger UI: ${address}/documentation
+Upload page: ${address}/upload-page/
 
 Try:
   curl -i ${address}/upload -F files=@package.json -F files=@README.md
@@ -34,7 +38,7 @@ Try:
 
 if (import.meta.url === pathToFileURL(process.argv[1]!).href) {
   const app = await build(process.env, { logger: { level: 'warn' } })
-  const address = await app.listen({ host: process.env.HOST ?? '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+  const address = await app.listen(whereToListen(process.env))
   console.log(welcome(address))
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => app.close())
 }

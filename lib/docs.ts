@@ -25,45 +25,56 @@ export async function registerDocs (app: FastifyInstance, options: DocsOptions):
 }
 
 interface OpenApiObject {
-  components?: { schemas?: Record<string, JsonSchema> }
+  openapi?: string
+  components?: { schemas?: Schemas }
   [member: string]: unknown
 }
+
+type Schemas = Record<string, JsonSchema>
 
 /**
  * Makes the `transformObject` of @fastify/swagger that publishes every union whose branches differ in one constant as
  * `oneOf` with a discriminator, its titled branches as named components. Needed only by apps with a swagger of their own.
+ * A document in Swagger 2.0, which has no such unions, stays as it is.
  * @param next the app's own transformObject, which gets the document first
  * @example await app.register(swagger, { openapi: { openapi: '3.1.0' }, transformObject: publishUnions() })
  */
-export function publishUnions (next?: SwaggerTransformObject): SwaggerTransformObject {
-  return documentObject => {
-    const document = (next === undefined && 'openapiObject' in documentObject
-      ? documentObject.openapiObject
-      : next?.(documentObject)) as OpenApiObject | undefined
-    // Swagger 2.0 has neither oneOf nor discriminator mappings.
-    if (document === undefined || !('openapi' in document)) return ('swaggerObject' in documentObject && next === undefined ? documentObject.swaggerObject : document) as never
-    const components = { ...document.components?.schemas }
-    const published = rewrite(document, components) as OpenApiObject
-    return { ...published, components: { ...published.components as object, schemas: components } } as never
+export function publishUnions (next: SwaggerTransformObject = documentIn): SwaggerTransformObject {
+  return given => {
+    const document = next(given) as OpenApiObject
+    return (document.openapi === undefined ? document : publish(document)) as ReturnType<SwaggerTransformObject>
   }
 }
 
-/** Examples hold data, which may look like a schema but is none. */
-const NO_SCHEMAS = new Set(['examples', 'example', 'default', 'const', 'enum'])
+const documentIn: SwaggerTransformObject = given => 'openapiObject' in given ? given.openapiObject : given.swaggerObject
 
-function rewrite (node: unknown, components: Record<string, JsonSchema>): unknown {
-  if (Array.isArray(node)) return node.map(one => rewrite(one, components))
-  if (node === null || typeof node !== 'object') return node
-  const copy = Object.fromEntries(Object.entries(node).map(([name, member]) =>
-    [name, NO_SCHEMAS.has(name) ? member : rewrite(member, components)])) as JsonSchema
-  return copy.anyOf === undefined ? copy : publishUnion(copy, components)
+function publish ({ components = {}, ...document }: OpenApiObject): OpenApiObject {
+  const schemas = { ...components.schemas }
+  for (const [name, schema] of Object.entries(schemas)) schemas[name] = rewrite(schema, schemas) as JsonSchema
+  const published = rewrite({ ...document, components: { ...components, schemas: {} } }, schemas) as OpenApiObject
+  return { ...published, components: { ...published.components, schemas } }
 }
 
-function publishUnion (schema: JsonSchema, components: Record<string, JsonSchema>): JsonSchema {
+/** Members that hold data, which may look like a schema but is none. */
+const DATA = new Set(['examples', 'example', 'default', 'const', 'enum'])
+
+/** Members whose own members have names of the app's choice, which mean nothing here. */
+const MAPS = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'responses', 'headers', 'schemas'])
+
+/** @param isMap whether the node is one of {@link MAPS} */
+function rewrite (node: unknown, schemas: Schemas, isMap = false): unknown {
+  if (Array.isArray(node)) return node.map(one => rewrite(one, schemas))
+  if (node === null || typeof node !== 'object') return node
+  const copy = Object.fromEntries(Object.entries(node).map(([name, member]) =>
+    [name, !isMap && DATA.has(name) ? member : rewrite(member, schemas, !isMap && MAPS.has(name))])) as JsonSchema
+  return isMap || copy.anyOf === undefined ? copy : publishUnion(copy, schemas)
+}
+
+function publishUnion (schema: JsonSchema, schemas: Schemas): JsonSchema {
   const union = findTaggedUnion(schema)
   if (union === undefined) return schema
   const { anyOf, ...rest } = schema
-  const branches = [...union.branches].map(([constant, branch]) => ({ constant, branch: hoist(branch, components) }))
+  const branches = [...union.branches].map(([constant, branch]) => ({ constant, branch: hoist(branch, schemas) }))
   const mapping = branches.filter(({ branch }) => branch.$ref !== undefined).map(({ constant, branch }) => [constant, branch.$ref])
   return {
     ...rest,
@@ -73,11 +84,13 @@ function publishUnion (schema: JsonSchema, components: Record<string, JsonSchema
 }
 
 /** Moves a schema with a title to the components; another schema of that title there gets a number behind its name. */
-function hoist (schema: JsonSchema, components: Record<string, JsonSchema>): JsonSchema {
-  if (schema.title === undefined) return schema
+function hoist (schema: JsonSchema, schemas: Schemas): JsonSchema {
+  if (!schema.title) return schema
   const text = JSON.stringify(schema)
-  let name = schema.title
-  for (let count = 2; components[name] !== undefined && JSON.stringify(components[name]) !== text; count++) name = schema.title + count
-  components[name] = schema
+  // OpenAPI allows no other characters in the name of a component.
+  const title = schema.title.replace(/[^\w.-]+/g, '_')
+  let name = title
+  for (let count = 2; schemas[name] !== undefined && JSON.stringify(schemas[name]) !== text; count++) name = title + count
+  schemas[name] = schema
   return { $ref: `#/components/schemas/${name}` }
 }

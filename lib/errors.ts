@@ -34,6 +34,9 @@ export interface ItemErrorOptions extends Omit<FailureDetail, 'message'> {
   cause?: unknown
 }
 
+/** Shared by every copy of this module, as `import` and `require` each have one of their own. */
+const BRAND = Symbol.for('fastify-multi-status.ItemError')
+
 const RETRYABLE = new Set([408, 425, 429, 502, 503, 504])
 
 /**
@@ -41,7 +44,7 @@ const RETRYABLE = new Set([408, 425, 429, 502, 503, 504])
  * @param message shown to the client
  * @param options `code` (default `ITEM_FAILED`), `statusCode` (400-599, default 422), `retryable`
  *   (default: true for 408, 425, 429, 502, 503 and 504), `retryAfter` (seconds), `errors`, `cause`
- * @throws RangeError when `statusCode` is not an integer from 400 to 599
+ * @throws RangeError when `statusCode` is not an integer from 400 to 599, or `retryAfter` not a finite number from 0
  * @example throw new ItemError('Email taken', { code: 'EMAIL_TAKEN', statusCode: 409 })
  */
 export class ItemError extends Error implements FailureDetail {
@@ -51,13 +54,15 @@ export class ItemError extends Error implements FailureDetail {
   readonly retryAfter?: number
   readonly errors?: ItemProblem[]
 
+  static { Object.defineProperty(this.prototype, BRAND, { value: true }) }
+
   constructor (message: string, options: ItemErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined)
     this.name = 'ItemError'
     this.code = options.code ?? 'ITEM_FAILED'
     this.statusCode = checkStatusCode(options.statusCode ?? 422)
     this.retryable = options.retryable ?? RETRYABLE.has(this.statusCode)
-    if (options.retryAfter !== undefined) this.retryAfter = options.retryAfter
+    if (options.retryAfter !== undefined) this.retryAfter = checkRetryAfter(options.retryAfter)
     if (options.errors !== undefined) this.errors = options.errors
   }
 }
@@ -65,6 +70,20 @@ export class ItemError extends Error implements FailureDetail {
 function checkStatusCode (statusCode: number): number {
   if (Number.isInteger(statusCode) && statusCode >= 400 && statusCode <= 599) return statusCode
   throw new RangeError(`ItemError: statusCode must be an integer from 400 to 599; received ${String(statusCode)}`)
+}
+
+function checkRetryAfter (seconds: number): number {
+  if (Number.isFinite(seconds) && seconds >= 0) return seconds
+  throw new RangeError(`ItemError: retryAfter must be a finite number from 0; received ${String(seconds)}`)
+}
+
+/** Whether this is an {@link ItemError}; false also of what cannot be looked at, as a revoked proxy. */
+export function isItemError (thrown: unknown): thrown is ItemError {
+  try {
+    return thrown instanceof Error && BRAND in thrown
+  } catch {
+    return false
+  }
 }
 
 // Items: what the plugin itself has to say of one item. Made anew each time, because an error carries its stack.
@@ -86,11 +105,13 @@ const INTERNAL: FailureDetail = Object.freeze({
 /**
  * Says what a client may know of anything thrown: all of an {@link ItemError}, the message and code of an error that
  * calls itself public (`expose: true` with a 4xx `statusCode`, as http-errors and @fastify/sensible do), of everything
- * else only that it happened.
+ * else only that it happened. It never throws, although looking at something thrown can, as at a revoked proxy.
  */
 export function toFailure (thrown: unknown): FailureDetail {
-  if (thrown instanceof ItemError) return detailOf(thrown)
-  if (isPublic(thrown)) return detailOf(new ItemError(thrown.message, { code: thrown.code, statusCode: thrown.statusCode }))
+  try {
+    if (isItemError(thrown)) return detailOf(thrown)
+    if (isPublic(thrown)) return detailOf(new ItemError(thrown.message, { code: thrown.code, statusCode: thrown.statusCode }))
+  } catch {}
   return INTERNAL
 }
 

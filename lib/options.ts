@@ -1,5 +1,6 @@
 // The options of the plugin, and their checks.
 import type { DocsOptions } from './docs.js'
+import { checkMembers, checkObject, checkOneOf, checkPath, membersOf } from './core/check-options.js'
 import { checkInteger, show } from './core/settle-options.js'
 import type { StatusPolicy } from './core/reply.js'
 import { InvalidOption } from './errors.js'
@@ -32,25 +33,38 @@ export interface Settings {
   readonly prefix: string
 }
 
-const NAMES = ['upload', 'tasks', 'docs', 'status', 'closeGrace', 'prefix']
-const POLICIES: unknown[] = ['multi-status', 'collapse'] satisfies StatusPolicy[]
+const MEMBERS = membersOf<FastifyMultiStatusOptions>({ upload: 1, tasks: 1, docs: 1, status: 1, closeGrace: 1, prefix: 1 })
+const UPLOAD_MEMBERS = membersOf<UploadOptions>({ url: 1, storage: 1, limits: 1, accept: 1, storageTimeout: 1, idleTimeout: 1 })
+const LIMITS_MEMBERS = membersOf<NonNullable<UploadOptions['limits']>>({ fileSize: 1, files: 1, total: 1, nameBytes: 1 })
+const DOCS_MEMBERS = membersOf<DocsOptions>({ routePrefix: 1, info: 1 })
+const POLICIES = ['multi-status', 'collapse'] satisfies StatusPolicy[]
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
 export function readOptions (options: FastifyMultiStatusOptions): Settings {
   const { upload = {}, tasks = {}, docs = {}, status = 'multi-status', closeGrace = 10_000, prefix = '' } = options
-  for (const name of Object.keys(options)) expectOneOf('an option', NAMES, name)
-  for (const [name, value] of Object.entries({ upload, tasks, docs })) expectObject(name, value)
-  expectOneOf('status', POLICIES, status)
+  checkMembers('the options', options, MEMBERS)
+  for (const [name, value] of Object.entries({ upload, tasks, docs })) {
+    if (value !== false) checkObject(name, value, 'an object of options, or false')
+  }
+  checkOneOf('status', status, POLICIES)
   checkInteger('closeGrace', closeGrace, 0)
+  if (typeof prefix !== 'string') throw new InvalidOption('prefix', 'text as "/v1"', show(prefix))
+  if (docs !== false) checkDocsOptions(docs)
   if (tasks !== false) checkTasksOptions(tasks)
-  return { upload: upload === false ? false : readUploadOptions(upload), tasks, docs, status, closeGrace, prefix }
+  return { upload: upload === false ? false : readUpload(upload), tasks, docs, status, closeGrace, prefix }
 }
 
-function expectOneOf (name: string, allowed: unknown[], value: unknown): void {
-  if (!allowed.includes(value)) throw new InvalidOption(name, `one of ${allowed.map(show).join(', ')}`, show(value))
+function checkDocsOptions (docs: DocsOptions): void {
+  checkMembers('docs', docs, DOCS_MEMBERS)
+  checkPath('docs.routePrefix', docs.routePrefix)
+  const { title, version } = Object(docs.info ?? { title: '', version: '' }) as Record<string, unknown>
+  if (typeof title === 'string' && typeof version === 'string') return
+  throw new InvalidOption('docs.info', "OpenAPI's info, an object with a title and a version", show(docs.info))
 }
 
-function expectObject (name: string, value: unknown): void {
-  if (value === false || (typeof value === 'object' && value !== null && !Array.isArray(value))) return
-  throw new InvalidOption(name, 'an object of options, or false', show(value))
+function readUpload (upload: UploadOptions): UploadSettings {
+  checkMembers('upload', upload, UPLOAD_MEMBERS)
+  checkPath('upload.url', upload.url)
+  if (upload.limits !== undefined) checkMembers('upload.limits', upload.limits, LIMITS_MEMBERS)
+  return readUploadOptions(upload)
 }

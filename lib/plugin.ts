@@ -1,12 +1,12 @@
 // The plugin: options -> documentation -> decorators -> routes.
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import './core/decorators.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
 import { registerDocs } from './docs.js'
-import { AlreadyRegistered } from './errors.js'
+import { AlreadyRegistered, NotRegistered } from './errors.js'
 import { readOptions, type FastifyMultiStatusOptions } from './options.js'
 import { tasksRoute } from './tasks/route.js'
 import { registerUpload } from './upload/route.js'
@@ -21,11 +21,28 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   app.decorateReply('multiStatus', createMultiStatus(status))
   app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
   prepareContractRoutes(app, status)
+  refuseEarlyRoutes(app)
 
   await app.register(async routes => {
     if (upload !== false) await registerUpload(routes, upload)
     if (tasks !== false) routes.route(tasksRoute(tasks))
   }, { prefix })
+}
+
+const IN_TIME = Symbol('fastify-multi-status.in-time')
+
+/**
+ * A bulk route that was there before the plugin, as after a `register` that nobody awaited, has got neither its
+ * validation nor its serializer. Fastify shows such routes to nobody, so that this comes out with the first request.
+ */
+function refuseEarlyRoutes (app: FastifyInstance): void {
+  app.addHook('onRoute', route => {
+    if (route.config?.multiStatus !== undefined) route.config = Object.assign({ [IN_TIME]: true }, route.config)
+  })
+  app.addHook('onRequest', ({ routeOptions: { config, url } }, _reply, next) => {
+    if (config.multiStatus === undefined || IN_TIME in config) next()
+    else next(new NotRegistered(url!))
+  })
 }
 
 /**

@@ -105,7 +105,8 @@ const anyKey = Type.Union([Type.Integer(), Type.String()])
 
 /**
  * Makes a contract of a vocabulary.
- * @throws TypeError when two members or two words of the vocabulary are the same, or a name cannot be used
+ * @throws TypeError when two members or two words of the vocabulary are the same, a name cannot be used, or `data` is
+ *   neither an object schema nor one for each success word
  * @example
  *   const contacts = defineContract({
  *     name: 'Contact', key: 'email', success: 'created', failure: 'rejected', reason: 'message',
@@ -116,7 +117,7 @@ const anyKey = Type.Union([Type.Integer(), Type.String()])
 export function defineContract<const V extends Vocabulary> (vocabulary: V): Contract<V>
 export function defineContract (vocabulary: Vocabulary): AnyContract {
   const { name, envelope = 'results', key, failure, reason, keyType = anyKey, data } = vocabulary
-  const successWords = typeof vocabulary.success === 'string' ? [vocabulary.success] : [...vocabulary.success]
+  const successWords = [vocabulary.success].flat()
   checkVocabulary(vocabulary, successWords)
 
   const success = (word: string) => Type.Object(
@@ -160,21 +161,33 @@ function dataFor (data: Vocabulary['data'], word: string): TObject | undefined {
 }
 
 function isObjectSchema (data: NonNullable<Vocabulary['data']>): data is TObject {
-  return data.type === 'object'
+  return data.type === 'object' && data.properties !== undefined
 }
 
+/** The name of a component in OpenAPI, which takes only ASCII letters and digits. */
 function title (name: string, word: string): string {
-  return name + word.replace(/(?:^|[^a-zA-Z0-9]+)([a-zA-Z0-9])/g, (_, first: string) => first.toUpperCase())
+  return name + word.split(/[^a-zA-Z0-9]+/).map(part => part.charAt(0).toUpperCase() + part.slice(1)).join('')
 }
 
 function checkVocabulary ({ name, envelope = 'results', key, failure, reason, data }: Vocabulary, successWords: string[]): void {
   expectMatch('name', name, /^[A-Z][A-Za-z0-9]*$/, 'an UpperCamelCase word, because it becomes the name of a schema')
   for (const [option, value] of Object.entries({ envelope, key, failure, reason })) expectMember(option, value)
+  if (successWords.length === 0) expectMember('success', successWords)
   for (const word of successWords) expectMember('success', word)
+  expectData(data, successWords)
   expectDistinct('words', [...successWords, failure])
   expectDistinct('members', [key, 'status', reason, ...failureMemberNames])
   for (const word of successWords) {
     expectDistinct('members', [key, 'status', ...Object.keys(dataFor(data, word)?.properties ?? {})])
+  }
+}
+
+function expectData (data: Vocabulary['data'], successWords: string[]): void {
+  if (data === undefined || isObjectSchema(data)) return
+  for (const [word, schema] of Object.entries(data)) {
+    if (successWords.includes(word) && isObjectSchema(schema)) continue
+    throw new TypeError('defineContract: data must be Type.Object({...}), or an object with one for each success word; ' +
+      `received one with the member ${JSON.stringify(word)}`)
   }
 }
 

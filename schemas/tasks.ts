@@ -26,9 +26,10 @@ export type TaskResult = Static<typeof tasks.schemas.result>
 
 /** The schema of a task of one type. */
 export function taskOf (type: string, payload: TSchema) {
+  const name = type.replace(/[^A-Za-z0-9]/g, '')
   return Type.Object({
     taskId: TaskId,
     type: Type.Literal(type),
     payload
-  }, { title: `${type.charAt(0).toUpperCase()}${type.slice(1).replace(/[^A-Za-z0-9]/g, '')}Task` })
+  }, { title: `${name.charAt(0).toUpperCase()}${name.slice(1)}Task` })
 }

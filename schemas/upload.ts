@@ -24,7 +24,8 @@ export type UploadResult = Static<typeof uploads.schemas.result>
 export const FileObject = Type.Object({
   file: Type.String({ description: 'The name of the file', examples: ['a.txt'] }),
   content: Type.Optional(Type.String({ contentEncoding: 'base64', description: 'The content, in base64', examples: ['aGVsbG8='] })),
-  type: Type.Optional(Type.String({ description: 'Media type', examples: ['text/plain'] }))
+  type: Type.Optional(Type.String({ description: 'Media type', examples: ['text/plain'] })),
+  sha256: Type.Optional(Type.String({ description: 'Of the content, in hexadecimal; a file that differs fails' }))
 }, { title: 'FileObject' })
 
 export type FileObject = Static<typeof FileObject>
@@ -39,5 +40,6 @@ export const FileEntries = Type.Object({ files: Type.Array(FileEntry, { minItems
 
 /** The multipart/form-data form of an upload. */
 export const FileForm = Type.Object({
+  sha256: Type.Optional(Type.String({ description: 'Of the content of the next file, in hexadecimal; a file that differs fails' })),
   files: Type.Array(Type.String({ format: 'binary' }), { description: 'Files under any field name' })
 })

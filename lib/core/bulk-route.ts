@@ -68,7 +68,11 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   return {
     ...route,
     method,
-    schema: { ...schema, body: itemsIn === undefined ? items : Type.Object({ [itemsIn]: items }) },
+    schema: {
+      ...schema,
+      body: itemsIn === undefined ? items : Type.Object({ [itemsIn]: items }),
+      response: { ...(status === 'collapse' && { 200: contract.schemas.body }), ...schema?.response as object }
+    },
     config: { ...config, multiStatus: contract as AnyContract },
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch

@@ -8,6 +8,7 @@ import { createCompiler, type Compile } from './item-validator.js'
 import { expectAllValid, readBatch, type Batch, type ItemRules } from './items.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
+import { serializerOf } from './serializer.js'
 import type { JsonSchema } from './tagged-union.js'
 
 /** The contract of the route that a request is for. */
@@ -34,7 +35,11 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   const itemArray = findItemArray(given.body as JsonSchema | undefined)
   route.schema = withoutResults(given, contract)
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
-  app.addHook('onReady', async () => { route.schema = published })
+  app.addHook('onReady', async () => {
+    route.schema = published
+    // Now rather than when the work is done, because it is then too late to fail.
+    serializerOf(contract, () => app.getSchemas())
+  })
 }
 
 /** Leaves of the responses those that the contract does not describe. */
@@ -43,10 +48,22 @@ function withoutResults (schema: FastifySchema, contract: AnyContract): FastifyS
   return { ...schema, response: Object.fromEntries(others) }
 }
 
+/** Fastify's error answer has no `errors` unless a schema says so. This one lets every other answer through as it is. */
+const ItemErrors = {
+  type: 'object',
+  properties: { statusCode: {}, code: {}, error: {}, message: {}, errors: {} },
+  additionalProperties: true
+}
+
+function withItemErrors (responses: unknown): Record<string, unknown> {
+  const given = responses as Record<string, unknown>
+  return Object.keys(given).some(code => /^4(22|xx)$/i.test(code)) ? given : { ...given, 422: ItemErrors }
+}
+
 /** Validates the items when Fastify would have validated the body: after every other preValidation hook. */
 function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemArray, contract: AnyContract): void {
   const { body: _, ...schema } = route.schema!
-  route.schema = itemArray.rest === undefined ? schema : { ...schema, body: itemArray.rest }
+  route.schema = { ...schema, ...(itemArray.rest !== undefined && { body: itemArray.rest }), response: withItemErrors(schema.response) }
 
   let rules: ItemRules
   app.addHook('onReady', async () => { rules = compileRules(itemArray, contract, createCompiler(app.getSchemas())) })
@@ -62,8 +79,8 @@ function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemAr
   }].flat()
 }
 
-function compileRules ({ member, items, maxItems }: ItemArray, { key, schemas }: AnyContract, compile: Compile): ItemRules {
-  return { member, maxItems, key, validateItem: compile(items), validateKey: compile(schemas.key) }
+function compileRules ({ member, array, items, maxItems }: ItemArray, { key, schemas }: AnyContract, compile: Compile): ItemRules {
+  return { member, maxItems, key, validateArray: compile(array), validateItem: compile(items), validateKey: compile(schemas.key) }
 }
 
 /** A handler sees what Fastify has always shown it: a body that is valid. */

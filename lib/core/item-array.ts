@@ -8,6 +8,8 @@ export const DEFAULT_MAX_ITEMS = 1000
 export interface ItemArray {
   /** The member of the body that is the array; undefined when the body itself is. */
   readonly member: string | undefined
+  /** The schema of the array, with the items left open. */
+  readonly array: JsonSchema
   /** The schema of one item. */
   readonly items: JsonSchema
   readonly maxItems: number
@@ -18,22 +20,23 @@ export interface ItemArray {
 /** @returns undefined when the body is neither an array nor an object with exactly one array in it */
 export function findItemArray (body: JsonSchema | undefined): ItemArray | undefined {
   if (body === undefined || body === null) return undefined
-  if (isArraySchema(body)) return { member: undefined, items: body.items, maxItems: maxItemsOf(body), rest: undefined }
+  if (isArraySchema(body)) return { ...splitArray(body), member: undefined, rest: undefined }
 
   const arrays = Object.entries(body.properties ?? {}).filter(([, schema]) => isArraySchema(schema))
   if (arrays.length !== 1) return undefined
   const [member, array] = arrays[0] as [string, ArraySchema]
   const required = (body.required ?? []).filter(name => name !== member)
   const rest = { ...body, properties: { ...body.properties, [member]: {} }, required }
-  return { member, items: array.items, maxItems: maxItemsOf(array), rest }
+  return { ...splitArray(array), member, rest }
+}
+
+/** An array may have rules of its own, as `uniqueItems`. */
+function splitArray ({ items, maxItems, $id: _, ...array }: ArraySchema): Pick<ItemArray, 'array' | 'items' | 'maxItems'> {
+  return { array, items, maxItems: typeof maxItems === 'number' ? maxItems : DEFAULT_MAX_ITEMS }
 }
 
 type ArraySchema = JsonSchema & { items: JsonSchema }
 
 function isArraySchema (schema: JsonSchema): schema is ArraySchema {
   return schema?.type === 'array' && typeof schema.items === 'object' && !Array.isArray(schema.items)
-}
-
-function maxItemsOf ({ maxItems }: JsonSchema): number {
-  return typeof maxItems === 'number' ? maxItems : DEFAULT_MAX_ITEMS
 }

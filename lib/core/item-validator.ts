@@ -35,7 +35,8 @@ export function createCompiler (sharedSchemas: Record<string, unknown> = {}): Co
     return value => check(value) ? undefined : check.errors!.map(toProblem)
   }
   return schema => {
-    const union = findTaggedUnion(schema as JsonSchema)
+    // The branches of a schema with a name may refer to it, so that they do not stand alone.
+    const union = '$id' in schema ? undefined : findTaggedUnion(schema as JsonSchema)
     return union === undefined ? compileOne(schema) : compileUnion(union, compileOne)
   }
 }
@@ -64,7 +65,7 @@ function describe (keyword: string, message: string, params: Record<string, unkn
 }
 
 /** RFC 6901 section 6: a JSON Pointer as URI fragment. Ajv's path is escaped as a pointer already, a member is not. */
-function pointerTo (path: string, member: unknown): string {
+export function pointerTo (path: string, member: unknown): string {
   const last = typeof member === 'string' ? `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}` : ''
   return '#' + encodeURI((path + last).toWellFormed()).replaceAll('#', '%23').replaceAll('?', '%3F')
 }

@@ -1,7 +1,7 @@
 // The body of a bulk request -> its items, each validated alone.
 import type { FailureDetail, Key } from '../../schemas/index.js'
 import { BatchEmpty, BatchTooLarge, BodyNotBatch, DuplicateKeys, InvalidItems, invalidItem, toFailure } from '../errors.js'
-import { typeOf, type Validate } from './item-validator.js'
+import { pointerTo, typeOf, type Validate } from './item-validator.js'
 
 /** Where a body has its items, and what they must be. */
 export interface ItemRules {
@@ -11,6 +11,8 @@ export interface ItemRules {
   /** The member of an item that is its key. */
   readonly key: string
   readonly validateKey: Validate
+  /** Looks at the array alone, not at what is in it. */
+  readonly validateArray: Validate
   readonly validateItem: Validate
 }
 
@@ -26,6 +28,9 @@ export interface Batch {
   /** Why each invalid item failed, by its place in the request. */
   readonly invalid: ReadonlyMap<number, FailureDetail>
 }
+
+/** How many of several a message names. */
+const SHOWN = 5
 
 /**
  * Reads the items of a body and validates each alone.
@@ -58,17 +63,19 @@ export function readBatch (body: unknown, rules: ItemRules): Batch {
  */
 export function expectAllValid (batch: Batch, { member }: ItemRules): void {
   if (batch.invalid.size === 0) return
-  const root = member === undefined ? '#' : `#/${encodeURIComponent(member)}`
+  const root = pointerTo('', member)
   const errors = [...batch.invalid].flatMap(([place, { errors = [] }]) =>
     errors.map(({ pointer, detail }) => ({ pointer: `${root}/${place}${pointer.slice(1)}`, detail })))
   throw Object.assign(new InvalidItems(batch.invalid.size, batch.total), { errors })
 }
 
-function itemsOf (body: unknown, { member, maxItems }: ItemRules): unknown[] {
+function itemsOf (body: unknown, { member, maxItems, validateArray }: ItemRules): unknown[] {
   const items = member === undefined ? body : (body as Record<string, unknown> | null | undefined)?.[member]
   if (!Array.isArray(items)) throw new BodyNotBatch(expectation(member), receipt(body, member))
   if (items.length === 0) throw new BatchEmpty(member ?? 'the body')
   if (items.length > maxItems) throw new BatchTooLarge(maxItems, items.length)
+  const problem = validateArray(items)?.[0]
+  if (problem !== undefined) throw new BodyNotBatch(`${expectation(member)}, which ${problem.detail}`, `${items.length} there`)
   return items
 }
 
@@ -98,6 +105,6 @@ function expectDistinct (keys: (Key | null)[], name: string): void {
     seen.add(key)
   }
   if (twice.size === 0) return
-  const shown = [...twice].slice(0, 5).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
-  throw new DuplicateKeys(name, twice.size > 5 ? `${shown} and ${twice.size - 5} more` : shown)
+  const shown = [...twice].slice(0, SHOWN).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
+  throw new DuplicateKeys(name, twice.size > SHOWN ? `${shown} and ${twice.size - SHOWN} more` : shown)
 }

@@ -18,11 +18,13 @@ export interface Lifetime {
 export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   const active = new Map<AbortController, Promise<void>>()
 
+  let isOver = false
+
   app.addHook('preClose', async () => {
-    const ended = Promise.all(active.values())
-    await within(ended, grace)
-    for (const controller of active.keys()) controller.abort(notRun('Server closing'))
-    await within(ended, LAST_WORDS)
+    await within(ended(active), grace)
+    isOver = true
+    for (const controller of active.keys()) controller.abort(serverClosing())
+    await within(ended(active), LAST_WORDS)
   })
 
   return {
@@ -34,6 +36,8 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
         abort()
         return controller.signal
       }
+      // A request whose body came in only now.
+      if (isOver) controller.abort(serverClosing())
       active.set(controller, new Promise(resolve => raw.once('close', () => {
         active.delete(controller)
         if (!raw.writableFinished) abort()
@@ -42,6 +46,13 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
       return controller.signal
     }
   }
+}
+
+const serverClosing = () => notRun('Server closing')
+
+/** Resolves when no batch is in progress any more, also none that began after this was asked. */
+async function ended (active: ReadonlyMap<AbortController, Promise<void>>): Promise<void> {
+  while (active.size > 0) await Promise.all(active.values())
 }
 
 /** Milliseconds to send the answers of batches that the closing has ended. */

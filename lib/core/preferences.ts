@@ -15,6 +15,9 @@ export function readPreferences (request: FastifyRequest): Preferences {
   return { strict: values.get('handling') === 'strict', minimal: values.get('return') === 'minimal' }
 }
 
+/** No two of its spaces stand side by side, so that a header full of spaces costs no more than any other. */
+const PREFERENCE = /^\s*([^\s=;"]+)(?:\s*=(?:\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+)))?)?\s*(?:;|$)/
+
 /**
  * The preferences by name, in lower case as their names are not case sensitive; the first of two with one name wins.
  * @param header one header or several; Node joins repeated `Prefer` headers with a comma
@@ -22,7 +25,7 @@ export function readPreferences (request: FastifyRequest): Preferences {
 export function parsePrefer (header: string | string[] | undefined): Map<string, string> {
   const preferences = new Map<string, string>()
   for (const part of String(header ?? '').match(/(?:[^",]|"(?:[^"\\]|\\.)*"?)+/g) ?? []) {
-    const [, name, quoted, token] = /^\s*([^\s=;"]+)\s*(?:=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*)))?\s*(?:;|$)/.exec(part) ?? []
+    const [, name, quoted, token] = PREFERENCE.exec(part) ?? []
     if (name === undefined || preferences.has(name.toLowerCase())) continue
     preferences.set(name.toLowerCase(), quoted?.replace(/\\(.)/g, '$1') ?? token ?? '')
   }

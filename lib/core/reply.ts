@@ -4,9 +4,10 @@ import { generic, type AnyContract, type Key } from '../../schemas/index.js'
 import { routeContract } from './contract-route.js'
 import { logItemFailure } from './item-log.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
-import { assembleResults, minimizeResult, wordResults } from './results.js'
+import { assembleResults, followItems, wordResults } from './results.js'
 import { serializerOf, type SerializedResults } from './serializer.js'
-import { invalidResult, toFailure } from '../errors.js'
+import { show } from './settle-options.js'
+import { InvalidOption, invalidResult, toFailure } from '../errors.js'
 
 /** When the answer is 207: always, or (`collapse`) only when an item failed, and 200 when all succeeded. */
 export type StatusPolicy = 'multi-status' | 'collapse'
@@ -24,63 +25,92 @@ export interface MultiStatusOptions {
 /** What `reply.multiStatus` takes: results, outcomes of `settle` or `Promise.allSettled`, or an async iterable of either. */
 export type Results = readonly unknown[] | AsyncIterable<unknown>
 
-/** Makes the `multiStatus` of an app's replies. */
+/**
+ * Makes the `multiStatus` of an app's replies.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when the results are no results and nobody knows the items
+ */
 export function createMultiStatus (defaultStatus: StatusPolicy) {
   return function multiStatus (this: FastifyReply, results: Results, options: MultiStatusOptions = {}): FastifyReply {
     const settled = { ...options, status: options.status ?? defaultStatus }
     if (Array.isArray(results)) return answer(this, results, settled)
-    collect(results as AsyncIterable<unknown>).then(all => answer(this, all, settled))
+    if (this.request.multiStatusBatch === null && !isIterable(results)) {
+      throw new InvalidOption('results', 'an array or an async iterable', show(results))
+    }
+    collect(results as AsyncIterable<unknown>)
+      .then(({ given, isBroken }) => answer(this, given, settled, isBroken))
+      .catch(error => this.send(error))
     return this
   }
 }
 
-/** Never rejects: a source that breaks has one last, rejected outcome. */
-async function collect (results: AsyncIterable<unknown>): Promise<unknown[]> {
-  const all: unknown[] = []
-  try {
-    for await (const result of results) all.push(result)
-  } catch (reason) {
-    all.push({ status: 'rejected', reason })
-  }
-  return all
+function isIterable (results: unknown): boolean {
+  return results !== null && typeof results === 'object' && (Symbol.asyncIterator in results || Symbol.iterator in results)
 }
 
-function answer (reply: FastifyReply, given: readonly unknown[], options: MultiStatusOptions): FastifyReply {
+/** Never rejects: a source that breaks has one last, rejected outcome. */
+async function collect (results: AsyncIterable<unknown>): Promise<{ given: unknown[], isBroken: boolean }> {
+  const given: unknown[] = []
+  try {
+    for await (const result of results) given.push(result)
+  } catch (reason) {
+    given.push({ status: 'rejected', reason })
+    return { given, isBroken: true }
+  }
+  return { given, isBroken: false }
+}
+
+/** @param isBroken whether the results are only the first ones, the last of them saying why there are no more */
+function answer (reply: FastifyReply, given: readonly unknown[], options: MultiStatusOptions, isBroken = false): FastifyReply {
   const contract = options.contract ?? routeContract(reply.request)
   const batch = reply.request.multiStatusBatch ?? undefined
   const words = contract ?? generic
   const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []
 
-  const worded = wordResults(given, words, given.length === keys.length ? keys : [], reply.log)
-  const all = batch === undefined ? worded : assembleResults(worded, batch, words, reply.log)
-  const results = contract === undefined ? all : honourPreferences(reply, contract, all)
+  const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
+  const worded = wordResults(given, words, { keys: inOrder ? keys : [], places: batch?.places }, reply.log)
+  const results = batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, reply.log)
 
+  const plan = { results, contract, keys: batch?.keys ?? keys, status: options.status, minimal: honourPreferences(reply, contract) }
   if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
-  reply.code(207).serializer((payload: unknown) => serialize(reply, payload, contract, batch?.keys ?? keys, options.status))
+  reply.code(207).serializer((payload: unknown) => serialize(reply, payload, plan))
   return reply.send({ [words.envelope]: results })
 }
 
-function honourPreferences (reply: FastifyReply, contract: AnyContract, results: unknown[]): unknown[] {
+/** Whether the client prefers, and can have, successes with only key and status. */
+function honourPreferences (reply: FastifyReply, contract: AnyContract | undefined): boolean {
+  if (contract === undefined) return false
   const { minimal } = readPreferences(reply.request)
   varyByPrefer(reply)
-  if (!minimal) return results
-  notePreference(reply, 'return=minimal')
-  return results.map(result => minimizeResult(result, contract))
+  if (minimal) notePreference(reply, 'return=minimal')
+  return minimal
+}
+
+/** What is answered, and how. */
+interface Plan {
+  readonly results: readonly unknown[]
+  readonly contract: AnyContract | undefined
+  readonly keys: readonly (Key | null)[]
+  readonly status: StatusPolicy | undefined
+  readonly minimal: boolean
 }
 
 /**
- * Runs last, after the hooks of the app have seen the payload, so that what is counted is what is sent. A payload that
- * a hook has made into something else is the app's own affair.
+ * Runs last, after the hooks of the app have seen the payload, so that what is counted is what is sent. What a hook has
+ * put beside or around the results stays; a payload without the results is the app's own affair.
  */
-function serialize (
-  reply: FastifyReply, payload: unknown, contract: AnyContract | undefined, keys: readonly (Key | null)[],
-  status: StatusPolicy | undefined
-): string {
-  const envelope = (contract ?? generic).envelope
-  const results = (payload as Record<string, unknown> | null)?.[envelope]
-  if (!Array.isArray(results)) return JSON.stringify(payload)
+function serialize (reply: FastifyReply, payload: unknown, plan: Plan): string {
+  const { envelope } = plan.contract ?? generic
+  const own = (payload as Record<string, unknown> | null | undefined)?.[envelope]
+  const results = Array.isArray(own) ? own : plan.results
+  if (results === own && Object.keys(payload as object).length === 1) return serializeResults(reply, results, plan)
+  return JSON.stringify(payload, (_, value: unknown) =>
+    value === results ? (JSON.parse(serializeResults(reply, results, plan)) as Record<string, unknown>)[envelope] : value)
+}
 
-  const serialized = serializerOf(contract)(results, envelope, {
+function serializeResults (reply: FastifyReply, results: readonly unknown[], { contract, keys, status, minimal }: Plan): string {
+  const { envelope } = contract ?? generic
+  const serialized = serializerOf(contract, () => reply.server.getSchemas())(results, envelope, {
+    minimal,
     keyAt: index => keys[index] ?? null,
     onInvalid: (index, key, why) => logItemFailure(reply.log, toFailure(invalidResult()), invalidResult(why), index, key)
   })

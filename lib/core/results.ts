@@ -1,6 +1,6 @@
 // What a handler gives back -> one result per item, in request order, in the contract's words.
 import type { FastifyBaseLogger } from 'fastify'
-import type { AnyContract, FailureDetail, Key } from '../../schemas/index.js'
+import type { AnyContract, Key } from '../../schemas/index.js'
 import { invalidResult, toFailure } from '../errors.js'
 import type { Batch } from './items.js'
 import { typeOf } from './item-validator.js'
@@ -8,20 +8,45 @@ import { logItemFailure } from './item-log.js'
 
 type Outcome = PromiseSettledResult<unknown>
 
+/** The items that results are for, as far as they are known. */
+export interface Items {
+  /** The key of each, in order. */
+  readonly keys: readonly (Key | null)[]
+  /** The place of each in the request, where it is not the same as here. */
+  readonly places?: readonly number[]
+}
+
 /**
  * Words outcomes as results; what is a result already stays as it is.
  * @param given results, or the outcomes of `settle` or `Promise.allSettled`
- * @param keys the key of each, where it is known
+ * @param items what each of them is for
  */
 export function wordResults (
-  given: readonly unknown[], contract: AnyContract, keys: readonly (Key | null)[], log: FastifyBaseLogger
+  given: readonly unknown[], contract: AnyContract, { keys, places }: Items, log: FastifyBaseLogger
 ): unknown[] {
-  return given.map((one, index) => {
+  const wordOne = (one: unknown, index: number): unknown => {
+    const key = keys[index] ?? null
     if (!isOutcome(one)) return one
-    if (one.status === 'fulfilled') return wordSuccess(one.value, contract, keys[index] ?? null)
+    if (one.status === 'fulfilled') return wordSuccess(one.value, contract, key)
     const failure = toFailure(one.reason)
-    logItemFailure(log, failure, one.reason, index, keys[index] ?? null)
-    return contract.fail(keys[index] ?? null, failure)
+    logItemFailure(log, failure, one.reason, places?.[index] ?? index, key)
+    return contract.fail(key, failure)
+  }
+  // What cannot be read is left as it is, for the serializer to refuse.
+  return given.map((one, index) => peek(() => wordOne(one, index), one))
+}
+
+/**
+ * Whether results are in the order of their items: no result has the key of another item. A key in what a worker
+ * returned may be one of its own, a result that is not worded any more has to have the client's.
+ */
+export function followItems (given: readonly unknown[], keys: readonly (Key | null)[], name: string): boolean {
+  const known = new Set<unknown>(keys)
+  return given.every((one, index) => {
+    const own = readKey(one, name)
+    const key = keys[index] ?? null
+    if (own === null || own === key) return true
+    return (key === null || peek(() => isOutcome(one), false)) && !known.has(own)
   })
 }
 
@@ -46,54 +71,54 @@ function isOutcome (one: unknown): one is Outcome {
   return (status === 'fulfilled' ? 'value' : 'reason') in one && Object.keys(one).length === 2
 }
 
+/** Reads what may throw when it is looked at, as a revoked proxy does. */
+function peek<T> (read: () => T, otherwise: T): T {
+  try {
+    return read()
+  } catch {
+    return otherwise
+  }
+}
+
 /**
  * Puts the results of the valid items and the failures of the invalid ones together, in request order.
- * A handler that gave its results in another order or number is matched by key; an item that it gave no result for
- * has failed with INVALID_RESULT.
+ * Results in another order or number are matched by key; an item without a result has failed with INVALID_RESULT.
+ * @param inOrder whether the first result is that of the first valid item, and so on
  */
 export function assembleResults (
-  results: readonly unknown[], batch: Batch, contract: AnyContract, log: FastifyBaseLogger
+  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, log: FastifyBaseLogger
 ): unknown[] {
-  const aligned = alignResults(results, batch, contract, log)
-  const assembled: unknown[] = []
-  let next = 0
-  for (let place = 0; place < batch.total; place++) {
+  const found = inOrder
+    ? new Map(results.map((one, index) => [batch.places[index], one]))
+    : matchByKey(results, batch, contract.key, log)
+  return batch.keys.map((key, place) => {
     const failure = batch.invalid.get(place)
-    assembled.push(failure === undefined ? aligned[next++] : contract.fail(batch.keys[place], failure))
-  }
-  return assembled
+    if (failure !== undefined) return contract.fail(key, failure)
+    return found.has(place) ? found.get(place) : missing(contract, place, key, log)
+  })
 }
 
-function alignResults (
-  results: readonly unknown[], batch: Batch, contract: AnyContract, log: FastifyBaseLogger
-): readonly unknown[] {
-  const keys = batch.places.map(place => batch.keys[place]!)
-  if (results.length === keys.length && results.every((one, index) => belongs(one, keys[index]!, contract.key))) return results
-
-  const byKey = new Map(results.map(one => [readKey(one, contract.key), one]))
-  log.error({ expected: keys.length, received: results.length },
+/** Results by the place of their item; of two with one key the first counts. */
+function matchByKey (
+  results: readonly unknown[], { places, keys }: Batch, name: string, log: FastifyBaseLogger
+): Map<number | undefined, unknown> {
+  log.error({ expected: places.length, received: results.length },
     'results do not follow the items of the request, so they are matched by key')
-  return keys.map(key => key !== null && byKey.has(key) ? byKey.get(key) : missing(contract, key))
+  const placeOf = new Map<unknown, number>(places.filter(place => keys[place] !== null).map(place => [keys[place], place]))
+  const known = results.filter(one => placeOf.has(readKey(one, name)))
+  return new Map(known.reverse().map(one => [placeOf.get(readKey(one, name)), one]))
 }
 
-/** Whether a result can be that of the item with this key: the keys agree, or one side has none. */
-function belongs (result: unknown, key: Key | null, name: string): boolean {
-  const own = readKey(result, name)
-  return key === null || own === undefined || own === null || own === key
+function missing (contract: AnyContract, place: number, key: Key | null, log: FastifyBaseLogger): object {
+  const reason = invalidResult('the handler gave none for this item')
+  logItemFailure(log, toFailure(reason), reason, place, key)
+  return contract.fail(key, toFailure(reason))
 }
 
-function readKey (result: unknown, name: string): unknown {
-  return typeOf(result) === 'object' ? (result as Record<string, unknown>)[name] : undefined
-}
-
-function missing (contract: AnyContract, key: Key | null): object {
-  const failure: FailureDetail = toFailure(invalidResult())
-  return contract.fail(key, failure)
-}
-
-/** For `Prefer: return=minimal`: leaves of a success its key and status. */
-export function minimizeResult (result: unknown, contract: AnyContract): unknown {
-  if (typeOf(result) !== 'object') return result
-  const { status, [contract.key]: key } = result as Record<string, unknown>
-  return contract.successWords.includes(status as string) ? { [contract.key]: key, status } : result
+/** The key that a result, or the value of an outcome, has itself; null where it has none or does not let it be read. */
+function readKey (one: unknown, name: string): unknown {
+  return peek(() => {
+    const result = isOutcome(one) ? (one as { value?: unknown }).value : one
+    return typeOf(result) === 'object' ? (result as Record<string, unknown>)[name] ?? null : null
+  }, null)
 }

@@ -1,4 +1,5 @@
 // The options of settle, and their checks.
+import { inspect } from 'node:util'
 import { InvalidOption } from '../errors.js'
 
 /** How items are run. */
@@ -38,6 +39,6 @@ export function checkInteger (name: string, value: unknown, min: number): void {
 
 /** A value for an error message: short, and on one line. */
 export function show (value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
+  const text = typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0 }).replace(/\s+/g, ' ')
   return text.length > 80 ? `${text.slice(0, 77)}...` : text
 }

@@ -1,7 +1,7 @@
 // Runs a worker over items, bounded, timed and abortable, and says what became of each.
 import { setImmediate } from 'node:timers/promises'
-import { cancelled, ItemError, notRun, timedOut } from '../errors.js'
-import { checkSettleOptions, type SettleOptions } from './settle-options.js'
+import { cancelled, isItemError, notRun, timedOut, type ItemError } from '../errors.js'
+import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource, type Source } from './source.js'
 
 export type { SettleOptions } from './settle-options.js'
@@ -22,8 +22,8 @@ export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<
 /** What became of one item, in the shape of `Promise.allSettled`. */
 export type Outcome<R> = PromiseSettledResult<Awaited<R>>
 
-/** Outcomes that came without waiting, after which the event loop gets a turn. */
-const SYNC_RUN = 512
+/** How many items are settled between two turns that the event loop gets in any case, also when none of them waits. */
+const TURN_AFTER = 512
 
 interface Run<T, R> {
   readonly source: Source<T>
@@ -33,6 +33,10 @@ interface Run<T, R> {
   /** One function per item in progress, which ends it as cancelled. */
   readonly cancels: Set<() => void>
   failures: number
+  /** How many items have an outcome. */
+  settled: number
+  /** A turn of the event loop that every lane waits for. */
+  turn: Promise<void> | undefined
   /** Set once no further item may start. */
   halted: (() => ItemError) | undefined
 }
@@ -58,7 +62,9 @@ export async function settle<T, R> (
 ): Promise<Outcome<R>[]> {
   const { concurrency = 16, signal } = checkSettleOptions(options)
   const source = openSource(items)
-  const run: Run<T, R> = { source, worker, options, outcomes: [], cancels: new Set(), failures: 0, halted: undefined }
+  const run: Run<T, R> = {
+    source, worker, options, outcomes: [], cancels: new Set(), failures: 0, settled: 0, turn: undefined, halted: undefined
+  }
   const abort = () => haltNow(run, signal?.reason)
 
   if (signal?.aborted) abort()
@@ -73,25 +79,26 @@ export async function settle<T, R> (
 
 /** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
 function haltNow<T, R> (run: Run<T, R>, reason: unknown): void {
-  run.halted = () => reason instanceof ItemError ? reason : notRun()
+  run.halted = () => isItemError(reason) ? reason : notRun()
   for (const cancel of [...run.cancels]) cancel()
   run.source.close()
 }
 
 /** One lane of the batch: takes the next item as soon as its last one is settled. */
 async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
-  for (let sync = 1; ; sync++) {
+  while (true) {
+    while (run.turn !== undefined) await run.turn
     const taken = run.source.take()
     const next = taken instanceof Promise ? await taken : taken
     if (next === undefined) return
     const outcome = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
     run.outcomes[next.index] = outcome instanceof Promise ? await outcome : outcome
     noteOutcome(run, next.index)
-    if (sync % SYNC_RUN === 0) await setImmediate()
   }
 }
 
 function noteOutcome<T, R> (run: Run<T, R>, index: number): void {
+  if (++run.settled % TURN_AFTER === 0) run.turn = setImmediate().then(() => { run.turn = undefined })
   if (run.outcomes[index]!.status !== 'rejected' || run.halted !== undefined) return
   run.failures++
   if (run.failures === run.options.stopAfter) run.halted = notRun
@@ -103,20 +110,23 @@ function perform<T, R> (run: Run<T, R>, item: T, index: number): Outcome<R> | Pr
 }
 
 async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, retries: number): Promise<Outcome<R>> {
-  for (let count = 1; ; count++) {
+  for (let count = 1; count <= retries; count++) {
     const outcome = await attempt(run, item, index, count)
-    if (outcome.status === 'fulfilled' || count > retries || !isRetryable(outcome.reason)) return outcome
+    if (outcome.status === 'fulfilled' || isAborted(run) || !isRetryable(outcome.reason)) return outcome
     await pause(run, delayBefore(count, outcome.reason, run.options.backoff))
-    if (run.halted !== undefined) return outcome
+    if (isAborted(run)) return outcome
   }
+  return attempt(run, item, index, retries + 1)
 }
 
 function attempt<T, R> (run: Run<T, R>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
   const { context, abort } = createContext(index, count)
   try {
+    // Asked before the work begins: once it has, nothing may keep its promise from being watched.
+    const timeout = timeoutOf(run.options, item)
     const returned = run.worker(item, context)
     if (!isThenable(returned)) return fulfilled(returned as Awaited<R>)
-    return settleOne(run, Promise.resolve(returned), timeoutOf(run.options, item), abort)
+    return settleOne(run, Promise.resolve(returned), timeout, abort)
   } catch (error) {
     return rejected(error)
   }
@@ -139,9 +149,10 @@ function settleOne<T, R> (
     const cancel = () => give(cancelled())
     const timer = timeout === undefined ? undefined : setTimeout(() => give(timedOut()), timeout)
     run.cancels.add(cancel)
-    promise.then(value => end(fulfilled(value)), error => end(rejected(error)))
+    // As `await` does it, because a worker's promise may have a `then` of its own that throws.
+    Promise.prototype.then.call(promise, value => end(fulfilled(value)), error => end(rejected(error)))
     // A worker that aborted the batch itself has been missed by haltNow.
-    if (run.options.signal?.aborted) cancel()
+    if (isAborted(run)) cancel()
   })
 }
 
@@ -174,7 +185,6 @@ function pause<T, R> (run: Run<T, R>, ms: number): Promise<void> {
     }
     const timer = setTimeout(end, ms)
     run.cancels.add(end)
-    if (run.options.signal?.aborted) end()
   })
 }
 
@@ -182,17 +192,23 @@ const MAX_DELAY = 30_000
 
 /** Full jitter: anything up to the doubled delay, so that items which failed together do not come back together. */
 function delayBefore (count: number, reason: unknown, backoff = 100): number {
-  if (reason instanceof ItemError && reason.retryAfter !== undefined) return Math.min(reason.retryAfter * 1000, MAX_DELAY)
+  if (isItemError(reason) && reason.retryAfter !== undefined) return Math.min(reason.retryAfter * 1000, MAX_DELAY)
   return Math.random() * Math.min(backoff * 2 ** (count - 1), MAX_DELAY)
 }
 
 function isRetryable (reason: unknown): boolean {
-  if (!(reason instanceof ItemError)) return true
-  return reason.retryable && reason.code !== 'CANCELLED'
+  return !isItemError(reason) || reason.retryable
+}
+
+function isAborted<T, R> ({ options: { signal } }: Run<T, R>): boolean {
+  return signal !== undefined && signal.aborted
 }
 
 function timeoutOf<T> ({ timeout }: SettleOptions<T>, item: T): number | undefined {
-  return typeof timeout === 'function' ? timeout(item) : timeout
+  if (typeof timeout !== 'function') return timeout
+  const ms = timeout(item)
+  checkInteger('timeout', ms, 1)
+  return ms
 }
 
 function isThenable (value: unknown): value is PromiseLike<unknown> {

@@ -1,4 +1,6 @@
 // Hands out items one at a time, numbered, from anything that can be iterated.
+import { InvalidOption } from '../errors.js'
+import { show } from './settle-options.js'
 
 /** An item and its place, or the error that the source threw where the item should have been. */
 export type Taken<T> = { index: number, item: T } | { index: number, error: unknown }
@@ -13,9 +15,16 @@ export interface Source<T> {
   close (): void
 }
 
+/** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when there is nothing to iterate */
 export function openSource<T> (items: Iterable<T> | AsyncIterable<T>): Source<T> {
   if (Array.isArray(items)) return fromArray(items)
-  return Symbol.asyncIterator in items ? fromAsync(items) : fromIterable(items)
+  if (isIterable<AsyncIterable<T>>(items, Symbol.asyncIterator)) return fromAsync(items)
+  if (isIterable<Iterable<T>>(items, Symbol.iterator)) return fromIterable(items)
+  throw new InvalidOption('items', 'an array, an iterable or an async iterable', show(items))
+}
+
+function isIterable<I> (items: unknown, method: symbol): items is I {
+  return typeof (items as Record<symbol, unknown> | null | undefined)?.[method] === 'function'
 }
 
 function fromArray<T> (items: readonly T[]): Source<T> {
@@ -48,46 +57,51 @@ function fromIterable<T> (items: Iterable<T>): Source<T> {
   }
 }
 
+type Answer<T> = (taken: Taken<T> | undefined) => void
+
 function fromAsync<T> (items: AsyncIterable<T>): Source<T> {
   const iterator = items[Symbol.asyncIterator]()
-  const waiting = new Set<() => void>()
+  const waiting = new Set<Answer<T>>()
   let count = 0
   let done = false
 
-  async function read (): Promise<Taken<T> | undefined> {
-    if (done) return undefined
+  /**
+   * Answers at once when an item has come, so that none is lost between here and who waits for it. Who has been
+   * answered by close() hears nothing of it.
+   */
+  async function read (answer: Answer<T>): Promise<void> {
+    if (done) return answer(undefined)
     try {
       const next = await iterator.next()
-      // Closed meanwhile: nobody waits for this item any more.
-      if (done) return undefined
-      if (!next.done) return { index: count++, item: next.value }
+      if (!next.done) return answer({ index: count++, item: next.value })
       done = true
+      answer(undefined)
     } catch (error) {
-      if (done) return undefined
       done = true
-      return { index: count++, error }
+      answer({ index: count++, error })
     }
   }
 
   // One read at a time, because an iterator of one's own may not keep the order of reads that overlap.
-  let last: Promise<Taken<T> | undefined> = Promise.resolve(undefined)
+  let last = Promise.resolve()
   return {
     size: Infinity,
     take () {
-      const next = last = last.then(read)
+      // Not behind the last read: that of a source which has been closed may never end.
+      if (done) return undefined
       return new Promise(resolve => {
-        const giveUp = () => resolve(undefined)
-        waiting.add(giveUp)
-        next.then(taken => {
-          waiting.delete(giveUp)
+        const answer: Answer<T> = taken => {
+          waiting.delete(answer)
           resolve(taken)
-        })
+        }
+        waiting.add(answer)
+        last = last.then(() => read(answer))
       })
     },
     close () {
       if (done) return
       done = true
-      for (const giveUp of waiting) giveUp()
+      for (const answer of waiting) answer(undefined)
       closeIterator(iterator)
     }
   }

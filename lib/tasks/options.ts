@@ -2,6 +2,7 @@
 import type { Static, TSchema } from '@sinclair/typebox'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Key } from '../../schemas/index.js'
+import { checkMembers, checkObject, checkPath, membersOf } from '../core/check-options.js'
 import { checkInteger, show } from '../core/settle-options.js'
 import { InvalidOption } from '../errors.js'
 
@@ -53,16 +54,29 @@ export function defineTask<P extends TSchema, O extends TSchema> (definition: Ta
   return definition
 }
 
+const MEMBERS = membersOf<TasksOptions>({ url: 1, handlers: 1, maxItems: 1, concurrency: 1, timeout: 1, retries: 1 })
+const DEFINITION_MEMBERS = membersOf<TaskDefinition>({ payload: 1, output: 1, timeout: 1, handler: 1 })
+
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
-export function checkTasksOptions ({ handlers = {}, maxItems, concurrency, timeout, retries }: TasksOptions): void {
+export function checkTasksOptions (options: TasksOptions): void {
+  const { url, handlers = {}, maxItems, concurrency, timeout, retries } = options
+  checkMembers('tasks', options, MEMBERS)
+  checkPath('tasks.url', url)
   checkInteger('tasks.maxItems', maxItems, 1)
   checkInteger('tasks.concurrency', concurrency, 1)
   checkInteger('tasks.timeout', timeout, 1)
   checkInteger('tasks.retries', retries, 0)
-  for (const [type, definition] of Object.entries(handlers)) {
-    if (typeof definition?.handler !== 'function') {
-      throw new InvalidOption(`tasks.handlers.${type}`, 'an object with a function "handler"', show(definition))
-    }
-    checkInteger(`tasks.handlers.${type}.timeout`, definition.timeout, 1)
+  checkObject('tasks.handlers', handlers, 'an object with one member for each type of task')
+  for (const [type, definition] of Object.entries(handlers)) checkDefinition(`tasks.handlers.${type}`, definition)
+}
+
+function checkDefinition (name: string, definition: TaskDefinition): void {
+  if (typeof definition?.handler !== 'function') {
+    throw new InvalidOption(name, 'an object with a function "handler"', show(definition))
   }
+  checkMembers(name, definition, DEFINITION_MEMBERS)
+  const { payload, output, timeout } = definition
+  if (payload !== undefined) checkObject(`${name}.payload`, payload, 'a schema')
+  if (output !== undefined) checkObject(`${name}.output`, output, 'a schema')
+  checkInteger(`${name}.timeout`, timeout, 1)
 }

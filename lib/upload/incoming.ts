@@ -9,6 +9,8 @@ export interface IncomingFile {
   readonly type: string
   /** The content; must be read to its end before the next file. */
   readonly content: AsyncIterable<Buffer> | Iterable<Buffer>
+  /** What the client says that the content hashes to, in hexadecimal. */
+  readonly sha256?: string | Promise<string> | undefined
   /** Why this is no file at all. */
   readonly refused?: ItemError
 }

@@ -3,9 +3,8 @@ import { FileObject } from '../../schemas/index.js'
 import { createCompiler, typeOf } from '../core/item-validator.js'
 import { BatchEmpty, BodyNotBatch, invalidItem } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
-
-/** The type of a file that nobody says anything about (RFC 2046 section 4.5.1). */
-const UNKNOWN_TYPE = 'application/octet-stream'
+import { UNKNOWN_TYPE } from './media-type.js'
+import { readMediaType } from './part-header.js'
 
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
 
@@ -28,9 +27,10 @@ function readEntry (entry: unknown): IncomingFile {
   const problems = validateObject(entry)
   if (problems !== undefined) return refuse(entry, problems[0]!.pointer, problems[0]!.detail)
 
-  const { file, content = '', type = UNKNOWN_TYPE } = entry as FileObject
+  const { file, content = '', type: declared, sha256 } = entry as FileObject
+  const type = readMediaType(declared) ?? UNKNOWN_TYPE
   if (content.length % 4 !== 0 || !BASE64.test(content)) return refuse(entry, '#/content', 'must be base64')
-  return { name: file, type, content: content === '' ? [] : [Buffer.from(content, 'base64')] }
+  return { name: file, type, sha256, content: content === '' ? [] : [Buffer.from(content, 'base64')] }
 }
 
 function refuse (entry: unknown, pointer: string, detail: string): IncomingFile {

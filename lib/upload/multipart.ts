@@ -1,101 +1,144 @@
 // multipart/form-data -> one file at a time, streamed.
 import type { IncomingMessage } from 'node:http'
-import { Readable } from 'node:stream'
-import { Busboy, type BusboyHeaders } from '@fastify/busboy'
+import type { Readable } from 'node:stream'
+import { Dicer } from '@fastify/busboy'
 import { MalformedForm } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
+import { readBoundary, readFieldName, readFileHeader, type PartHeader } from './part-header.js'
 
-type Parser = InstanceType<typeof Busboy>
+/** How many files beyond those that are allowed are given one by one; one more stands for all that follow. */
+const SPARE_FILES = 1000
 
-/** How many parts of any kind a form may have beyond the files that are allowed, before the rest is not looked at. */
-const SPARE_PARTS = 1000
+/** A field of this name is about the next file. */
+const CHECKSUM_FIELD = 'sha256'
 
-/** Bytes of a form field; the fields of an upload are not kept. */
-const FIELD_SIZE = 64 * 1024
+/** Bytes of such a field that are looked at. */
+const CHECKSUM_SIZE = 1000
+
+/** How a form is read. */
+export interface MultipartOptions {
+  /** How many files the caller expects; some more are given, so that they can be refused by name. */
+  readonly maxFiles: number
+  /** Milliseconds without a byte after which what has not arrived counts as cut. */
+  readonly idleTimeout: number
+  /** Once aborted, what has not arrived counts as cut. */
+  readonly signal: AbortSignal
+}
 
 /**
  * Reads the files of a form in order. The content of each must be read before the next one comes.
  * @param raw the request, of which nothing has been read
- * @param maxFiles how many files the caller expects; some more are given, so that they can be refused by name
+ * @param options see {@link MultipartOptions}
  * @throws FST_MULTI_STATUS_MALFORMED_FORM at once when this is no form; while it is read, after the files before,
  *   when it is cut or malformed
  */
-export function readMultipart (raw: IncomingMessage, maxFiles: number): AsyncGenerator<IncomingFile> {
-  return readFiles(raw, createParser(raw, maxFiles))
+export function readMultipart (raw: IncomingMessage, options: MultipartOptions): AsyncGenerator<IncomingFile> {
+  const boundary = readBoundary(raw.headers['content-type']!)
+  if (boundary === undefined) throw new MalformedForm('it names no boundary')
+  return readFiles(raw, new Dicer({ boundary }), options)
 }
 
-function createParser (raw: IncomingMessage, maxFiles: number): Parser {
-  try {
-    return new Busboy({
-      headers: raw.headers as BusboyHeaders,
-      preservePath: true,
-      isPartAFile: (_field, type, name) => name !== undefined || type === 'application/octet-stream',
-      limits: { fieldSize: FIELD_SIZE, fields: SPARE_PARTS, parts: maxFiles + SPARE_PARTS }
-    })
-  } catch (cause) {
-    throw new MalformedForm((cause as Error).message)
-  }
-}
-
-async function * readFiles (raw: IncomingMessage, parser: Parser): AsyncGenerator<IncomingFile> {
-  const arrived: ArrivedFile[] = []
-  let current: ArrivedFile | undefined
-  let failure: Error | undefined
-  let ended = false
-  let wake = () => {}
-
-  const end = (error?: Error) => {
-    ended = true
-    failure ??= error
-    if (error !== undefined) current?.cut(error)
-    wake()
-  }
-  const cut = () => { if (!raw.readableEnded) end(new Error('The request was cut')) }
-  parser.on('file', (_field, stream, name, _encoding, type) => {
-    current = arrive(stream as Readable, name as string | undefined, type)
-    arrived.push(current)
-    wake()
-  })
-  parser.once('finish', () => end())
-  parser.on('error', error => end(error as Error))
-  raw.once('close', cut)
+async function * readFiles (raw: IncomingMessage, parser: Dicer, options: MultipartOptions): AsyncGenerator<IncomingFile> {
+  const files = followForm(parser, options.maxFiles + SPARE_FILES)
+  const stopWatching = watchForCut(raw, parser, options)
   raw.pipe(parser)
-
   try {
-    while (true) {
-      const file = arrived.shift()
-      if (file !== undefined) yield file
-      else if (ended) break
-      else await new Promise<void>(resolve => { wake = resolve })
-    }
+    for (let file = await files.next(); file !== undefined; file = await files.next()) yield file
+    const failure = files.failure()
     if (failure !== undefined) throw new MalformedForm(failure.message)
   } finally {
-    raw.off('close', cut)
+    stopWatching()
     raw.unpipe(parser)
     raw.resume()
   }
 }
 
-interface ArrivedFile extends IncomingFile {
-  /** Ends the content with an error, because the rest of it will not come. */
-  cut (error: Error): void
-}
-
-function arrive (stream: Readable, name = '', type: string): ArrivedFile {
-  let broken: Error | undefined
-  // The parser ends a stream that it has reported broken, so that the end alone does not mean that all has come.
-  stream.on('error', error => { broken = error })
-  return {
-    name,
-    type,
-    content: readAll(stream, () => broken),
-    cut: error => stream.destroy(error)
+/** Ends the parser when nothing more will come. Ended before the last boundary, it fails the part that it is in. */
+function watchForCut (raw: IncomingMessage, parser: Dicer, { idleTimeout, signal }: MultipartOptions): () => void {
+  const cut = () => {
+    raw.unpipe(parser)
+    parser.end()
+  }
+  // Nothing comes also while the storage is busy; that is not the client's fault.
+  const idle = setTimeout(() => parser.writableNeedDrain ? idle.refresh() : cut(), idleTimeout)
+  const refresh = () => { idle.refresh() }
+  raw.on('data', refresh)
+  raw.once('close', cut)
+  signal.addEventListener('abort', cut, { once: true })
+  return () => {
+    clearTimeout(idle)
+    raw.off('data', refresh)
+    raw.off('close', cut)
+    signal.removeEventListener('abort', cut)
   }
 }
 
+/** The files of a form as the parser comes upon them. */
+interface FormFiles {
+  /** The next one, as soon as its header has come; undefined after the last. */
+  next (): Promise<IncomingFile | undefined>
+  /** What was wrong with the form. */
+  failure (): Error | undefined
+}
+
+function followForm (parser: Dicer, mostFiles: number): FormFiles {
+  const arrived: IncomingFile[] = []
+  let count = 0
+  let failure: Error | undefined
+  let ended = false
+  let wake = () => {}
+  const isWaiting = () => arrived.length === 0 && !ended
+
+  followParts(parser, (file, part) => {
+    if (++count > mostFiles + 1) return part.resume()
+    arrived.push(count > mostFiles ? { ...file, name: null } : file)
+    wake()
+  })
+  parser.on('error', error => { failure = error })
+  parser.once('finish', () => {
+    ended = true
+    wake()
+  })
+  return {
+    async next () {
+      while (isWaiting()) await new Promise<void>(resolve => { wake = resolve })
+      return arrived.shift()
+    },
+    failure: () => failure
+  }
+}
+
+/** Tells of every part that is a file, and lets the fields pass, but for a checksum that is about the next file. */
+function followParts (parser: Dicer, onFile: (file: IncomingFile, part: Readable) => void): void {
+  let sha256: Promise<string> | undefined
+  parser.on('part', part => {
+    let broken: Error | undefined
+    // The parser ends a part that it has reported broken, so that the end alone does not mean that all has come.
+    part.on('error', error => { broken = error })
+    part.once('header', (header: PartHeader) => {
+      const file = readFileHeader(header)
+      if (file !== undefined) {
+        onFile({ ...file, sha256, content: readPart(part, () => broken) }, part)
+        sha256 = undefined
+      } else if (readFieldName(header) === CHECKSUM_FIELD) {
+        sha256 = readField(part)
+      } else {
+        part.resume()
+      }
+    })
+  })
+}
+
+/** The beginning of a field, which is all of one that can be a checksum. */
+function readField (part: Readable): Promise<string> {
+  let value = ''
+  part.on('data', (chunk: Buffer) => { if (value.length < CHECKSUM_SIZE) value += chunk.toString('latin1') })
+  return new Promise(resolve => part.once('close', () => resolve(value.trim())))
+}
+
 /** Reads a part without destroying it when the reader stops early, because the parser would stop with it. */
-async function * readAll (stream: Readable, broken: () => Error | undefined): AsyncGenerator<Buffer> {
-  yield * stream.iterator({ destroyOnReturn: false })
+async function * readPart (part: Readable, broken: () => Error | undefined): AsyncGenerator<Buffer> {
+  yield * part.iterator({ destroyOnReturn: false })
   const error = broken()
   if (error !== undefined) throw error
 }

@@ -2,6 +2,7 @@
 import bytes from 'bytes'
 import { InvalidOption } from '../errors.js'
 import { checkInteger, show } from '../core/settle-options.js'
+import { withDeadline } from './deadline.js'
 import { disk } from './disk.js'
 import type { Limits } from './limits.js'
 import type { Storage } from './storage.js'
@@ -24,6 +25,10 @@ export interface UploadOptions {
   }
   /** The media types that are allowed, as "image/png" or "image/*". @default any */
   accept?: string[]
+  /** Milliseconds that one step of the storage may take, as opening, writing a piece or publishing. @default 30000 */
+  storageTimeout?: number
+  /** Milliseconds without a byte from the client after which the file that it is sending counts as cut. @default 30000 */
+  idleTimeout?: number
 }
 
 /** The options with every default in place. */
@@ -32,20 +37,26 @@ export interface UploadSettings {
   readonly storage: Storage
   readonly limits: Limits
   readonly accept?: readonly string[]
+  readonly idleTimeout: number
 }
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
-export function readUploadOptions ({ url = '/upload', storage = disk({ dir: './uploads' }), limits = {}, accept }: UploadOptions): UploadSettings {
+export function readUploadOptions (options: UploadOptions): UploadSettings {
+  const { url = '/upload', storage = disk({ dir: './uploads' }), limits = {}, accept } = options
+  const { storageTimeout = 30_000, idleTimeout = 30_000 } = options
   const { fileSize = '10mb', files = 100, total = '1gb', nameBytes = 255 } = limits
   checkInteger('upload.limits.files', files, 1)
   checkInteger('upload.limits.nameBytes', nameBytes, 1)
   if (typeof storage?.open !== 'function') throw new InvalidOption('upload.storage', 'a storage, as disk({ dir }) makes', show(storage))
   checkAccept(accept)
+  checkInteger('upload.storageTimeout', storageTimeout, 1)
+  checkInteger('upload.idleTimeout', idleTimeout, 1)
   return {
     url,
-    storage,
+    storage: withDeadline(storage, storageTimeout),
+    idleTimeout,
     limits: { fileSize: readSize('upload.limits.fileSize', fileSize), files, total: readSize('upload.limits.total', total), nameBytes },
-    ...(accept !== undefined && { accept })
+    ...(accept !== undefined && { accept: accept.map(one => one.toLowerCase()) })
   }
 }
 

@@ -6,7 +6,7 @@ import { BatchEmpty, BodyConsumed, MalformedForm } from '../errors.js'
 import { readEntries } from './json.js'
 import { readMultipart } from './multipart.js'
 import type { UploadSettings } from './options.js'
-import { receive, type ReceivedFile, type Reception } from './receive.js'
+import { receive, type Reception } from './receive.js'
 
 /** How many files are made durable while the next ones are read. */
 const PUBLISHING = 8
@@ -51,29 +51,37 @@ function describeLimits ({ limits, accept }: UploadSettings): string {
 
 async function upload (request: FastifyRequest, reply: FastifyReply, settings: UploadSettings): Promise<FastifyReply> {
   const signal = reply.batchSignal()
-  const reception = receive(readIncoming(request, settings), { ...settings, signal })
-  const names: (string | null)[] = []
+  const reception = receive(readIncoming(request, settings, signal), { ...settings, signal })
   try {
-    const outcomes = await settle(noteNames(reception, names), file => file.publish(), { concurrency: PUBLISHING, signal })
+    const outcomes = await settle(reception.files, file => file.publish(), { concurrency: PUBLISHING, signal })
+    // Stopped in the middle of a file.
+    while (outcomes.length < reception.names.length) outcomes.push({ status: 'rejected', reason: signal.reason })
     if (outcomes.length === 0) throw emptiness(reception)
+    if (reception.failure() !== undefined || reception.isExhausted() || signal.aborted) stopReading(request, reply)
     if (reception.failure() !== undefined) request.log.info({ err: reception.failure() }, 'the form was not read to its end')
-    return reply.multiStatus(outcomes, { keys: names })
+    return reply.multiStatus(outcomes, { keys: reception.names })
   } finally {
     await reception.discard()
   }
 }
 
-function readIncoming (request: FastifyRequest, { limits }: UploadSettings) {
-  if (!request.headers['content-type']?.toLowerCase().startsWith('multipart/form-data')) return readEntries(request.body)
-  if (request.raw.readableDidRead) throw new BodyConsumed()
-  return readMultipart(request.raw, limits.files)
+/** Milliseconds in which a client can read its answer before a connection is closed that it still sends on. */
+const LINGER = 1_000
+
+/** Ends the connection after the answer, when the client may go on sending what nobody wants. */
+function stopReading ({ raw }: FastifyRequest, reply: FastifyReply): void {
+  if (raw.complete) return
+  reply.header('connection', 'close')
+  reply.raw.once('finish', () => {
+    const timer = setTimeout(() => raw.destroy(), LINGER)
+    raw.once('close', () => clearTimeout(timer))
+  })
 }
 
-async function * noteNames (reception: Reception, names: (string | null)[]): AsyncGenerator<ReceivedFile> {
-  for await (const file of reception.files) {
-    names.push(file.name)
-    yield file
-  }
+function readIncoming (request: FastifyRequest, { limits, idleTimeout }: UploadSettings, signal: AbortSignal) {
+  if (!request.headers['content-type']?.toLowerCase().startsWith('multipart/form-data')) return readEntries(request.body)
+  if (request.raw.readableDidRead) throw new BodyConsumed()
+  return readMultipart(request.raw, { maxFiles: limits.files, idleTimeout, signal })
 }
 
 function emptiness (reception: Reception): Error {

@@ -1,0 +1,43 @@
+// A storage that hangs must not hang the upload.
+import { ItemError } from '../errors.js'
+import type { FileInfo, Sink, Storage } from './storage.js'
+
+/**
+ * Gives every step of a storage a time limit. A file that is opened after its time is discarded.
+ * @param timeout milliseconds for one step
+ */
+export function withDeadline (storage: Storage, timeout: number): Storage {
+  return {
+    start: async () => storage.start?.(),
+    async open (file: FileInfo) {
+      const opening = storage.open(file)
+      try {
+        return limitSink(await within(opening, timeout), timeout)
+      } catch (error) {
+        opening.then(sink => sink.discard()).catch(() => {})
+        throw error
+      }
+    }
+  }
+}
+
+function limitSink (sink: Sink, timeout: number): Sink {
+  return {
+    write: chunk => within(sink.write(chunk), timeout),
+    publish: () => within(sink.publish(), timeout),
+    // What cannot be removed in time is the storage's to remove later; the result of the file is known already.
+    discard: () => within(sink.discard(), timeout).catch(() => {})
+  }
+}
+
+async function within<T> (promise: Promise<T>, timeout: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new ItemError('Storage timeout', { code: 'STORAGE_TIMEOUT', statusCode: 504 })), timeout)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

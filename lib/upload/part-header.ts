@@ -1,0 +1,74 @@
+// What the header of one part of a form says (RFC 7578 section 4).
+
+/** The header fields of a part, by lower-case name, in bytes as a latin1 string. */
+export type PartHeader = Readonly<Record<string, readonly string[] | undefined>>
+
+/** One parameter: its name, whether it is percent-encoded, and its quoted or bare value. */
+const PARAMETER = /;\s*([^\s=;*"]+)(\*?)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^;]*))/g
+
+const PERCENT_ENCODED = /^([^']*)'[^']*'(.*)$/
+
+/** A part that does not say what it is (RFC 7578 section 4.4). */
+const DEFAULT_TYPE = 'text/plain'
+
+/** What a file calls itself when it is not known what it is. */
+const BINARY = 'application/octet-stream'
+
+/**
+ * Says whether a part is a file, and of which name and type. A part that cannot be read as a field is taken for a file
+ * without a name, so that it is answered and does not vanish.
+ * @returns undefined for a field
+ */
+export function readFileHeader (header: PartHeader): { name: string, type: string } | undefined {
+  const disposition = header['content-disposition']?.[0]
+  const type = readMediaType(header['content-type']?.[0]) ?? DEFAULT_TYPE
+  if (disposition === undefined) return { name: '', type }
+  const name = readFileName(disposition)
+  return name === undefined && type !== BINARY ? undefined : { name: name ?? '', type }
+}
+
+/** @returns the name of a field; undefined when it has none */
+export function readFieldName (header: PartHeader): string | undefined {
+  return readParameters(header['content-disposition']?.[0] ?? '').get('name')
+}
+
+/** @returns the boundary between the parts of a form; undefined when there is none */
+export function readBoundary (contentType: string): string | undefined {
+  return readParameters(contentType).get('boundary')?.trim() || undefined
+}
+
+/** @returns the media type without its parameters, in lower case; undefined when there is none */
+export function readMediaType (value = ''): string | undefined {
+  return value.split(';')[0]!.trim().toLowerCase() || undefined
+}
+
+/** The plain name wins, because a form must not have the other one (RFC 7578 section 4.2). */
+function readFileName (disposition: string): string | undefined {
+  const parameters = readParameters(disposition)
+  return parameters.get('filename') ?? parameters.get('filename*')
+}
+
+/** The first parameter of each name, percent-encoded ones with a star behind it. */
+function readParameters (value: string): Map<string, string> {
+  const parameters = new Map<string, string>()
+  for (const [, name, star, quoted, bare] of value.matchAll(PARAMETER)) {
+    const key = name!.toLowerCase() + star
+    if (!parameters.has(key)) parameters.set(key, star === '' ? decodePlain(quoted, bare) : decodePercent(quoted ?? bare!))
+  }
+  return parameters
+}
+
+function decodePlain (quoted: string | undefined, bare = ''): string {
+  return toText(quoted?.replace(/\\(["\\])/g, '$1') ?? bare.trim())
+}
+
+/** RFC 8187, in UTF-8 as it says, or in the one other encoding that was ever in use. */
+function decodePercent (value: string): string {
+  const [, charset = '', encoded = value] = PERCENT_ENCODED.exec(value.trim()) ?? []
+  const bytes = encoded.replace(/%([0-9a-f]{2})/gi, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return charset.toLowerCase() === 'iso-8859-1' ? bytes : toText(bytes)
+}
+
+function toText (bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString('utf8')
+}

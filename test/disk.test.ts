@@ -1,0 +1,279 @@
+// The disk storage: whole and durable or not there, nobody else's files touched, nothing left behind.
+import crypto from 'node:crypto'
+import fs, { mkdir, open, readdir, readFile, readlink, rename, symlink, utimes, writeFile } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { syncBuiltinESMExports } from 'node:module'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import t, { type Test } from 'tap'
+import { disk } from '../lib/index.js'
+import { build } from './fixtures/build.js'
+import { buildUpload, checkAnswer, failed, filePart, form, permissions, temporaries, uploaded } from './fixtures/upload.js'
+import { waitFor } from './fixtures/wait.js'
+
+const FILE = { name: 'a.txt', type: 'text/plain' }
+const KEY = '00000000-0000-4000-8000-000000000000'
+const HOST = hostname().replace(/[^A-Za-z0-9-]/g, '-')
+const storageFailed = (file: string) => failed(file, 'Storage failed', 'STORAGE_FAILED', 500, true)
+const storageFull = (file: string) => failed(file, 'Storage full', 'STORAGE_FULL', 507, true)
+
+t.test('files are readable by their owner only, on their way and after', async t => {
+  const dir = t.testdir()
+  const sink = await disk({ dir }).open(FILE)
+  await sink.write(Buffer.from('content'))
+  const [temporary] = await readdir(dir)
+  t.match(temporary, /^\.[0-9a-f-]{36}\..+\.part$/)
+  t.equal(await permissions(join(dir, temporary!)), '600')
+  const { key } = await sink.publish()
+  t.equal(await permissions(join(dir, key)), '600')
+  t.strictSame(await readdir(dir), [key])
+})
+
+t.test('the directory is made when the app starts', async t => {
+  const dir = join(t.testdir(), 'not', 'there', 'yet')
+  const { app, send } = await buildUpload(t, { storage: disk({ dir }) })
+  await app.ready()
+  t.strictSame(await readdir(dir), [])
+  await checkAnswer(t, dir, await send(form(filePart('a'))), [uploaded('a')])
+})
+
+t.test('a directory that cannot be made keeps the app from starting', async t => {
+  const dir = join(t.testdir({ file: '' }), 'file')
+  const app = await build(t, { plugin: { upload: { storage: disk({ dir }) } } })
+  await t.rejects(async () => app.ready(), { code: 'EEXIST' })
+})
+
+t.test('a directory that went away fails each file until it is back', async t => {
+  const { app, dir, send } = await buildUpload(t)
+  await app.ready()
+  await rename(dir, `${dir}-away`)
+  const answer = await send(form(filePart('a')))
+  await rename(`${dir}-away`, dir)
+  await checkAnswer(t, dir, answer, [storageFailed('a')])
+  await checkAnswer(t, dir, await send(form(filePart('a'))), [uploaded('a')])
+})
+
+t.test('what is at the target name already is never overwritten', async t => {
+  for (const [what, occupy] of Object.entries({
+    'a file': (path: string) => writeFile(path, 'precious'),
+    'a link to a file': async (path: string) => {
+      await writeFile(`${path}-target`, 'precious')
+      await symlink(`${path}-target`, path)
+    },
+    'a link to nowhere': (path: string) => symlink(`${path}-nowhere`, path),
+    'a directory': (path: string) => mkdir(path)
+  })) {
+    await t.test(what, async t => {
+      const { app, dir } = await buildUpload(t)
+      await occupy(join(dir, KEY))
+      const before = await readdir(dir)
+      await app.ready()
+      replace(t, crypto, 'randomUUID', () => KEY)
+      const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files: ['a'] } })
+      t.strictSame(answer.json(), { results: [storageFailed('a').result] })
+      t.strictSame(await readdir(dir), before)
+      if (what !== 'a directory' && what !== 'a link to nowhere') t.equal(await readFile(join(dir, KEY), 'utf8'), 'precious')
+    })
+  }
+})
+
+t.test('a link at the temporary name is not followed', async t => {
+  const { app, dir } = await buildUpload(t)
+  await writeFile(join(dir, 'precious'), 'precious')
+  await app.ready()
+  const temporary = `.${KEY}.${HOST}.${process.pid}.part`
+  await symlink('precious', join(dir, temporary))
+  replace(t, crypto, 'randomUUID', () => KEY)
+  const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: 'a', content: 'YQ==' }] } })
+  t.strictSame(answer.json(), { results: [storageFailed('a').result] })
+  t.strictSame(await readdir(dir), [temporary, 'precious'])
+  t.equal(await readFile(join(dir, 'precious'), 'utf8'), 'precious')
+})
+
+t.test('content is durable before its name, and its name before it is reported', async t => {
+  const { app, dir } = await buildUpload(t)
+  await app.ready()
+  const steps: string[] = []
+  const handle = await handlePrototype(dir)
+  for (const [target, name] of [[handle, 'write'], [handle, 'datasync'], [handle, 'sync'], [fs, 'link'], [fs, 'unlink']] as const) {
+    const original = (target as Methods)[name]!
+    replace(t, target, name, async function (this: unknown, ...args: unknown[]) {
+      const result = await original.apply(this, args)
+      steps.push(name)
+      return result
+    })
+  }
+  await app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: 'a', content: 'YQ==' }] } })
+  t.strictSame(steps, ['write', 'datasync', 'link', 'unlink', 'sync'])
+})
+
+t.test('without sync a file is not waited for to be durable', async t => {
+  const dir = t.testdir()
+  const handle = await handlePrototype(dir)
+  for (const name of ['datasync', 'sync']) replace(t, handle, name, () => t.fail(name))
+  const { send } = await buildUpload(t, { storage: disk({ dir, sync: false }) })
+  await checkAnswer(t, dir, await send(form(filePart('a'))), [uploaded('a')])
+})
+
+t.test('a step that fails costs the one file, and nothing of it stays', async t => {
+  const handle = await handlePrototype(t.testdir())
+  for (const [target, name] of [
+    [handle, 'write'], [handle, 'datasync'], [handle, 'sync'], [fs, 'link'], [fs, 'unlink'], [fs, 'open']
+  ] as const) {
+    for (const [code, expected] of [['ENOSPC', storageFull], ['EDQUOT', storageFull], ['EIO', storageFailed]] as const) {
+      await t.test(`${name}: ${code}`, async t => {
+        const { app, dir } = await buildUpload(t)
+        await app.ready()
+        failOnce(t, target, name, code)
+        const send = (name: string) =>
+          app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: name, content: 'YQ==', type: 'text/plain' }] } })
+        await checkAnswer(t, dir, await send('a'), [expected('a')])
+        await checkAnswer(t, dir, await send('b'), [uploaded('b', 'a')])
+      })
+    }
+  }
+})
+
+t.test('a file that the disk took too long to publish does not appear afterwards', async t => {
+  const handle = await handlePrototype(t.testdir())
+  for (const [target, name] of [[handle, 'datasync'], [fs, 'link'], [handle, 'sync']] as const) {
+    await t.test(name, async t => {
+      const { app, dir } = await buildUpload(t, { storageTimeout: 100 })
+      await app.ready()
+      const original = (target as Methods)[name]!
+      let release = () => {}
+      const released = new Promise<void>(resolve => { release = resolve })
+      replace(t, target, name, function (this: unknown, ...args: unknown[]) { return released.then(() => original.apply(this, args)) })
+      const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files: ['a'] } })
+      t.strictSame(answer.json(), { results: [failed('a', 'Storage timeout', 'STORAGE_TIMEOUT', 504, true).result] })
+      t.equal((await readdir(dir)).length, 1)
+      release()
+      await waitFor('an empty directory', async () => (await readdir(dir)).length === 0)
+    })
+  }
+})
+
+t.test('a disk that takes a part of what it is given is given the rest', async t => {
+  const { dir, send } = await buildUpload(t)
+  const handle = await handlePrototype(dir)
+  const write = handle.write!
+  replace(t, handle, 'write', function (this: unknown, chunk: Buffer, offset: number) {
+    return write.call(this, chunk, offset, Math.min(1000, chunk.length - offset))
+  })
+  const content = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251))
+  await checkAnswer(t, dir, await send(form(filePart('a', content))), [uploaded('a', content)])
+})
+
+t.test('the start removes what dead processes have left, and nothing else', async t => {
+  const dir = t.testdir()
+  const dead = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
+  await once(dead, 'exit')
+  const long = new Date(Date.now() - 25 * 60 * 60 * 1000)
+  const beforeStart = new Date(Date.now() - process.uptime() * 1000 - 60_000)
+  const left = (count: number, host: string, pid: number) => `.${KEY.slice(0, -1)}${count}.${host}.${pid}.part`
+
+  const gone = [left(1, HOST, dead.pid!), left(2, HOST, process.pid), left(3, 'other-host', 1), left(4, HOST, 2 ** 40), left(5, HOST, process.ppid)]
+  const kept = [
+    left(6, HOST, process.ppid), left(7, HOST, process.pid), left(8, 'other-host', process.pid), left(9, HOST, 1),
+    KEY, '.hidden', `.${KEY}.part`, `${KEY}.${HOST}.${dead.pid}.part`, `.${KEY}.${HOST}.${dead.pid}.party`
+  ]
+  for (const name of [...gone, ...kept]) await writeFile(join(dir, name), name)
+  await utimes(join(dir, gone[1]!), beforeStart, beforeStart)
+  await utimes(join(dir, gone[2]!), long, long)
+  await utimes(join(dir, gone[4]!), long, long)
+  for (const name of [KEY, '.hidden']) await utimes(join(dir, name), long, long)
+
+  await disk({ dir }).start!()
+  t.strictSame(await readdir(dir).then(names => names.sort()), [...kept].sort())
+})
+
+t.test('the process of another user is alive', async t => {
+  const dir = t.testdir()
+  const name = `.${KEY}.${HOST}.4000000.part`
+  await writeFile(join(dir, name), '')
+  t.intercept(process, 'kill', { value: () => { throw Object.assign(new Error('not yours'), { code: 'EPERM' }) } })
+  await disk({ dir }).start!()
+  t.strictSame(await readdir(dir), [name])
+})
+
+t.test('a leftover that goes meanwhile, or cannot be removed, does not keep the app from starting', async t => {
+  const dir = t.testdir()
+  const names = [1, 2].map(count => `.${KEY.slice(0, -1)}${count}.${HOST}.${2 ** 40}.part`)
+  await symlink('nowhere', join(dir, names[0]!))
+  await mkdir(join(dir, names[1]!))
+  await disk({ dir }).start!()
+  t.strictSame(await readdir(dir), names)
+})
+
+t.test('a second app, thread or process on the directory leaves alone what is on its way', async t => {
+  const dir = t.testdir()
+  const storage = disk({ dir })
+  await storage.start!()
+  const sink = await storage.open(FILE)
+  await sink.write(Buffer.from('content'))
+  const [tsx, here, module] = [import.meta.resolve('tsx/esm/api'), import.meta.url, import.meta.resolve('../lib/upload/disk.ts')].map(url => JSON.stringify(url))
+  const start = `import(${tsx}).then(({ tsImport }) => tsImport(${module}, ${here})).then(({ disk }) => disk({ dir: ${JSON.stringify(dir)} }).start())`
+
+  await disk({ dir }).start!()
+  const [exitOfThread] = await once(new Worker(start, { eval: true }), 'exit')
+  const [exitOfProcess] = await once(spawn(process.execPath, ['--eval', start], { stdio: 'inherit' }), 'exit')
+
+  t.strictSame([exitOfThread, exitOfProcess], [0, 0])
+  t.equal((await temporaries(dir)).length, 1)
+  const { key } = await sink.publish()
+  t.equal(await readFile(join(dir, key), 'utf8'), 'content')
+  t.strictSame(await readdir(dir), [key])
+})
+
+t.test('uploads that end in any way leave no file open', { skip: process.platform !== 'linux' && 'needs /proc' }, async t => {
+  const { app, dir, send } = await buildUpload(t, { limits: { fileSize: 10, files: 40 } })
+  await app.ready()
+  const sink = await disk({ dir }).open(FILE)
+  t.strictSame(await openIn(dir), await temporaries(dir))
+  await sink.discard()
+
+  await send(form(...Array.from({ length: 50 }, (_, index) => filePart(index % 2 === 0 ? `${index}` : '..', 'x'.repeat(index % 3 === 0 ? 20 : 5)))))
+  await send(filePart('cut'))
+  failOnce(t, await handlePrototype(dir), 'datasync', 'EIO')
+  await send(form(filePart('a')))
+  failOnce(t, await handlePrototype(dir), 'sync', 'EIO')
+  await send(form(filePart('a')))
+  t.strictSame(await openIn(dir), [])
+  t.strictSame(await temporaries(dir), [])
+})
+
+/** The names of the files of a directory that this process has open; '' for the directory itself. */
+async function openIn (dir: string): Promise<string[]> {
+  const descriptors = await readdir('/proc/self/fd')
+  const paths = await Promise.all(descriptors.map(descriptor => readlink(`/proc/self/fd/${descriptor}`).catch(() => '')))
+  return paths.filter(path => path.startsWith(dir)).map(path => path.slice(dir.length + 1))
+}
+
+type Methods = Record<string, (...args: unknown[]) => unknown>
+
+/** Where the methods of all file handles are. */
+async function handlePrototype (dir: string): Promise<Methods> {
+  const handle = await open(dir)
+  await handle.close()
+  return Object.getPrototypeOf(handle)
+}
+
+/** Replaces a function of Node until the test ends, for those too who have imported it by name. */
+function replace (t: Test, target: object, name: string, value: unknown): void {
+  t.intercept(target, name as never, { value } as never)
+  syncBuiltinESMExports()
+  t.teardown(syncBuiltinESMExports)
+}
+
+/** Lets a function of Node fail the next time that it is called, without doing anything. */
+function failOnce (t: Test, target: object, name: string, code: string): void {
+  const original = (target as Methods)[name]!
+  let failed = false
+  replace(t, target, name, async function (this: unknown, ...args: unknown[]) {
+    if (failed) return original.apply(this, args)
+    failed = true
+    throw Object.assign(new Error(`${code}: secret of the disk`), { code })
+  })
+}

@@ -1,0 +1,362 @@
+// The body of a bulk request: which items are valid, and when there is no batch at all.
+import { Type, type TSchema } from '@sinclair/typebox'
+import type { FastifyInstance, FastifySchema } from 'fastify'
+import t, { type Test } from 'tap'
+import { defineContract } from '../lib/index.js'
+import { build, type BuildOptions } from './fixtures/build.js'
+
+const contract = defineContract({
+  name: 'Thing', key: 'id', success: 'done', failure: 'failed', reason: 'why', data: Type.Object({ seen: Type.Unknown() })
+})
+
+/** An app with a hand-written bulk route, and everything that its handler was given. */
+async function buildThings (t: Test, body: TSchema | object, options: BuildOptions & { schema?: FastifySchema } = {}) {
+  const app = await build(t, options)
+  const ran: unknown[] = []
+  app.post('/things', { config: { multiStatus: contract }, schema: { body, ...options.schema } }, async (request, reply) => {
+    ran.push(request.body)
+    const items = request.multiStatusBatch!.items
+    return reply.multiStatus(items.map(seen => ({ status: 'fulfilled', value: { seen } })))
+  })
+  const post = (payload: unknown, headers: Record<string, string> = {}) => app.inject({
+    method: 'POST', url: '/things', payload: JSON.stringify(payload), headers: { 'content-type': 'application/json', ...headers }
+  })
+  return { app, ran, post }
+}
+
+const Thing = Type.Object({ id: Type.Union([Type.Integer(), Type.String()]), n: Type.Integer() })
+const Things = Type.Array(Thing)
+
+function invalid (id: unknown, pointer: string, ...details: string[]) {
+  const errors = details.map(detail => ({ pointer, detail }))
+  return { id, status: 'failed', why: 'Invalid data', code: 'INVALID_ITEM', statusCode: 422, retryable: false, errors }
+}
+
+function refusal (statusCode: number, code: string, error: string, message: string) {
+  return { statusCode, code: `FST_MULTI_STATUS_${code}`, error, message }
+}
+
+t.test('an invalid item fails alone, the handler sees only the valid ones, results come in request order', async t => {
+  const { ran, post } = await buildThings(t, Things)
+
+  const response = await post([{ id: 1, n: '1' }, { id: 'b', n: 2 }, { id: 3 }, { id: 4, n: 4 }, 'five'])
+
+  t.equal(response.statusCode, 207)
+  t.equal(response.headers['multi-status'], 'total=5, succeeded=2, failed=3')
+  t.strictSame(response.json(), {
+    results: [
+      invalid(1, '#/n', 'must be integer; received string'),
+      { id: 'b', status: 'done', seen: { id: 'b', n: 2 } },
+      invalid(3, '#/n', "must have required property 'n'"),
+      { id: 4, status: 'done', seen: { id: 4, n: 4 } },
+      invalid('five', '#', 'must be object; received string')
+    ]
+  })
+  t.strictSame(ran, [[{ id: 'b', n: 2 }, { id: 4, n: 4 }]])
+})
+
+t.test('a batch without a valid item is a 207, and the handler is given none', async t => {
+  const { ran, post } = await buildThings(t, Things)
+
+  const response = await post([{ id: 1 }, null])
+
+  t.equal(response.statusCode, 207)
+  t.equal(response.headers['multi-status'], 'total=2, succeeded=0, failed=2')
+  t.strictSame(response.json(), {
+    results: [invalid(1, '#/n', "must have required property 'n'"), invalid(null, '#', 'must be object; received null')]
+  })
+  t.strictSame(ran, [[]])
+})
+
+t.test('the items can be the one array in an object, whose other members Fastify validates as ever', async t => {
+  const body = Type.Object({ things: Things, dryRun: Type.Boolean(), note: Type.Optional(Type.String()) }, { additionalProperties: false })
+  const { ran, post } = await buildThings(t, body)
+
+  const response = await post({ things: [{ id: 1, n: null }, { id: 2, n: 2 }], dryRun: 'true', surplus: 1 })
+  t.equal(response.statusCode, 207)
+  t.strictSame(response.json(), { results: [invalid(1, '#/n', 'must be integer; received null'), { id: 2, status: 'done', seen: { id: 2, n: 2 } }] })
+  t.strictSame(ran, [{ things: [{ id: 2, n: 2 }], dryRun: true }])
+
+  const refused = await post({ things: [{ id: 2, n: 2 }] })
+  t.equal(refused.statusCode, 400)
+  t.strictSame(refused.json(), {
+    statusCode: 400, code: 'FST_ERR_VALIDATION', error: 'Bad Request', message: "body must have required property 'dryRun'"
+  })
+  t.equal(ran.length, 1)
+})
+
+t.test('a body with two arrays has no items that could be told apart, so Fastify validates it as a whole', async t => {
+  const app = await build(t)
+  app.post('/', {
+    config: { multiStatus: contract }, schema: { body: Type.Object({ a: Things, b: Things }) }
+  }, async (request, reply) => reply.multiStatus([{ id: 1, status: 'done', seen: request.multiStatusBatch }]))
+
+  const response = await app.inject({ method: 'POST', url: '/', payload: { a: [], b: [] } })
+  t.equal(response.body, '{"results":[{"id":1,"status":"done","seen":null}]}')
+  t.equal((await app.inject({ method: 'POST', url: '/', payload: { a: [{ id: 1 }], b: [] } })).statusCode, 400)
+})
+
+t.test('nothing in an item is coerced or removed, though Fastify does so by default', async t => {
+  const body = Type.Object({ taskIds: Type.Array(Type.Integer()) })
+  const { ran, post } = await buildThings(t, body)
+
+  const nothing = await post({ taskIds: null })
+  t.equal(nothing.statusCode, 400)
+  t.strictSame(nothing.json(), refusal(400, 'BODY_NOT_BATCH', 'Bad Request',
+    'Expected the body to be an object with an array of items in "taskIds"; received null there'))
+  t.strictSame(ran, [])
+
+  const response = await post({ taskIds: [null, '7', true, 8] })
+  t.equal(response.statusCode, 207)
+  t.strictSame(response.json().results, [
+    invalid(null, '#', 'must be integer; received null'),
+    invalid('7', '#', 'must be integer; received string'),
+    invalid(null, '#', 'must be integer; received boolean'),
+    { id: 8, status: 'done', seen: 8 }
+  ])
+  t.strictSame(ran, [{ taskIds: [8] }])
+})
+
+t.test('members that an item schema does not know stay, or make the item invalid where it is closed', async t => {
+  const open = await buildThings(t, Things)
+  t.strictSame((await open.post([{ id: 1, n: 1, more: { x: 1 } }])).json().results, [{ id: 1, status: 'done', seen: { id: 1, n: 1, more: { x: 1 } } }])
+
+  const closed = await buildThings(t, Type.Array(Type.Object({ id: Type.Integer() }, { additionalProperties: false })))
+  t.strictSame((await closed.post([{ id: 1, 'a/b~c d': 1 }, { id: 2 }])).json().results, [
+    invalid(1, '#/a~1b~0c%20d', 'must NOT have additional properties'),
+    { id: 2, status: 'done', seen: { id: 2 } }
+  ])
+})
+
+t.test('defaults of the item schema are filled in', async t => {
+  const { post } = await buildThings(t, Type.Array(Type.Object({ id: Type.Integer(), n: Type.Integer({ default: 5 }) })))
+
+  t.strictSame((await post([{ id: 1 }])).json().results, [{ id: 1, status: 'done', seen: { id: 1, n: 5 } }])
+})
+
+t.test('pointers lead to the member, however deep it is and whatever it is called', async t => {
+  const Deep = Type.Object({
+    id: Type.Integer(),
+    'a/b': Type.Optional(Type.Object({ '~c#?%': Type.Array(Type.Object({ 'é ü': Type.Integer() })) })),
+    any: Type.Optional(Type.Record(Type.String(), Type.Integer())),
+    color: Type.Optional(Type.Unsafe({ enum: ['red', 'green'] })),
+    kind: Type.Optional(Type.Literal('a')),
+    list: Type.Optional(Type.Array(Type.Integer(), { minItems: 1 }))
+  })
+  const { post } = await buildThings(t, Type.Array(Deep))
+
+  const { results } = (await post([
+    { id: 1, 'a/b': { '~c#?%': [{ 'é ü': 1 }, { 'é ü': 'x' }] } },
+    { id: 2, 'a/b': { '~c#?%': [{}] } },
+    { id: 3, any: { 'x/y~z': 'no' } },
+    { id: 4, color: 'blue' },
+    { id: 5, kind: 'b' },
+    { id: 6, list: [] },
+    { id: 7, any: { 'lone \ud800': [] } }
+  ])).json()
+
+  t.strictSame(results, [
+    invalid(1, '#/a~1b/~0c%23%3F%25/1/%C3%A9%20%C3%BC', 'must be integer; received string'),
+    invalid(2, '#/a~1b/~0c%23%3F%25/0/%C3%A9%20%C3%BC', "must have required property 'é ü'"),
+    invalid(3, '#/any/x~1y~0z', 'must be integer; received string'),
+    invalid(4, '#/color', 'must be one of "red", "green"'),
+    invalid(5, '#/kind', 'must be "a"'),
+    invalid(6, '#/list', 'must NOT have fewer than 1 items'),
+    invalid(7, '#/any/lone%20%EF%BF%BD', 'must be integer; received array')
+  ])
+})
+
+t.test('of a union with a tag only the branch that is meant is checked', async t => {
+  const Circle = Type.Object({ id: Type.Integer(), shape: Type.Literal('circle'), r: Type.Number() })
+  const Square = Type.Object({ id: Type.Integer(), shape: Type.Literal('square'), side: Type.Number() })
+  const { post } = await buildThings(t, Type.Array(Type.Union([Circle, Square])))
+
+  t.strictSame((await post([
+    { id: 1, shape: 'circle', r: 1 },
+    { id: 2, shape: 'square', r: 1 },
+    { id: 3, shape: 'oval' },
+    { id: 4 },
+    [5],
+    { id: 6, shape: 'constructor' }
+  ])).json().results, [
+    { id: 1, status: 'done', seen: { id: 1, shape: 'circle', r: 1 } },
+    invalid(2, '#/side', "must have required property 'side'"),
+    invalid(3, '#/shape', 'must be one of "circle", "square"'),
+    invalid(4, '#/shape', 'must be one of "circle", "square"'),
+    invalid(null, '#', 'must be object; received array'),
+    invalid(6, '#/shape', 'must be one of "circle", "square"')
+  ])
+})
+
+t.test('an item schema may refer to what the app has added with addSchema', async t => {
+  const addSchemas = (app: FastifyInstance) => app.addSchema({ $id: 'thing', type: 'object', required: ['id'], properties: { id: { type: 'integer' } } })
+  const { post } = await buildThings(t, { type: 'array', items: { $ref: 'thing#' } }, { before: addSchemas })
+
+  t.strictSame((await post([{ id: 1 }, { id: '2' }])).json().results, [
+    { id: 1, status: 'done', seen: { id: 1 } },
+    invalid('2', '#/id', 'must be integer; received string')
+  ])
+})
+
+t.test('two items with one key are a whole-request error that names the keys', async t => {
+  const { ran, post } = await buildThings(t, Things)
+
+  const twice = await post([{ id: 1, n: 1 }, { id: 'a', n: 1 }, { id: 1, n: 2 }, { id: 'a' }])
+  t.equal(twice.statusCode, 400)
+  t.strictSame(twice.json(), refusal(400, 'DUPLICATE_KEYS', 'Bad Request', 'Expected every item to have its own id; received more than once: 1, "a"'))
+
+  const many = await post([...Array(14).keys()].map(n => ({ id: `${n % 7}`.repeat(100), n })))
+  t.equal(many.statusCode, 400)
+  t.equal(many.json().message, 'Expected every item to have its own id; received more than once: ' +
+    ['0', '1', '2', '3', '4'].map(digit => `"${digit.repeat(79)}`).join(', ') + ' and 2 more')
+  t.strictSame(ran, [])
+})
+
+t.test('a number and a string are two keys, and items without a usable key collide with none', async t => {
+  const { post } = await buildThings(t, Things)
+
+  t.strictSame((await post([{ id: 1, n: 1 }, { id: '1', n: 1 }, { id: null, n: 1 }, {}, { id: 1.5, n: 1 }])).json().results, [
+    { id: 1, status: 'done', seen: { id: 1, n: 1 } },
+    { id: '1', status: 'done', seen: { id: '1', n: 1 } },
+    invalid(null, '#/id', 'must be integer; received null', 'must be string; received null', 'must match a schema in anyOf'),
+    invalid(null, '#/id', "must have required property 'id'"),
+    invalid(null, '#/id', 'must be integer; received number', 'must be string; received number', 'must match a schema in anyOf')
+  ])
+})
+
+t.test('more than maxItems is a 413 that says the limit', async t => {
+  const { ran, post } = await buildThings(t, Type.Array(Thing, { maxItems: 2 }))
+  const refused = await post([1, 2, 3])
+  t.equal(refused.statusCode, 413)
+  t.strictSame(refused.json(), refusal(413, 'BATCH_TOO_LARGE', 'Payload Too Large', 'Expected at most 2 items in one request; received 3'))
+  t.strictSame(ran, [])
+
+  const unsaid = await buildThings(t, Things)
+  const things = [...Array(1001).keys()].map(id => ({ id, n: 1 }))
+  t.equal((await unsaid.post(things.slice(1))).headers['multi-status'], 'total=1000, succeeded=1000, failed=0')
+  t.equal((await unsaid.post(things)).json().message, 'Expected at most 1000 items in one request; received 1001')
+})
+
+t.test('rules for the array itself are rules for the whole request', async t => {
+  const { ran, post } = await buildThings(t, Type.Array(Type.Integer(), { minItems: 2, uniqueItems: true, $id: 'numbers' }))
+
+  t.strictSame((await post([1])).json(), refusal(400, 'BODY_NOT_BATCH', 'Bad Request',
+    'Expected the body to be an array of items, which must NOT have fewer than 2 items; received 1 there'))
+  t.equal((await post([null, null])).statusCode, 400)
+  t.strictSame(ran, [])
+  t.equal((await post([1, 'x'])).headers['multi-status'], 'total=2, succeeded=1, failed=1')
+})
+
+t.test('an empty batch, no array and no body are whole-request errors that say so', async t => {
+  const array = await buildThings(t, Things)
+  const object = await buildThings(t, Type.Object({ things: Things }))
+  const cases: [typeof array, unknown, string, string][] = [
+    [array, [], 'BATCH_EMPTY', 'Expected at least 1 item in the body; received 0'],
+    [array, {}, 'BODY_NOT_BATCH', 'Expected the body to be an array of items; received object'],
+    [array, 'x', 'BODY_NOT_BATCH', 'Expected the body to be an array of items; received string'],
+    [array, null, 'BODY_NOT_BATCH', 'Expected the body to be an array of items; received null'],
+    [object, { things: [] }, 'BATCH_EMPTY', 'Expected at least 1 item in things; received 0'],
+    [object, { things: {} }, 'BODY_NOT_BATCH', 'Expected the body to be an object with an array of items in "things"; received object there'],
+    [object, {}, 'BODY_NOT_BATCH', 'Expected the body to be an object with an array of items in "things"; received undefined there'],
+    [object, [], 'BODY_NOT_BATCH', 'Expected the body to be an object with an array of items in "things"; received array'],
+    [object, null, 'BODY_NOT_BATCH', 'Expected the body to be an object with an array of items in "things"; received null']
+  ]
+  for (const [{ post }, payload, code, message] of cases) {
+    const response = await post(payload)
+    t.equal(response.statusCode, 400)
+    t.strictSame(response.json(), refusal(400, code, 'Bad Request', message))
+    t.equal(response.headers['multi-status'], undefined)
+  }
+  for (const [{ app }, what] of [[array, 'be an array of items'], [object, 'be an object with an array of items in "things"']] as const) {
+    const response = await app.inject({ method: 'POST', url: '/things' })
+    t.equal(response.statusCode, 400)
+    t.strictSame(response.json(), refusal(400, 'BODY_NOT_BATCH', 'Bad Request', `Expected the body to ${what}; received no body`))
+  }
+  t.strictSame([array.ran, object.ran], [[], []])
+})
+
+t.test('a media type that nobody reads, and JSON that is none, are what they are everywhere in Fastify', async t => {
+  const { ran, app } = await buildThings(t, Things)
+  const post = (payload: string, type: string) => app.inject({ method: 'POST', url: '/things', payload, headers: { 'content-type': type } })
+
+  const unknown = await post('<things/>', 'application/xml')
+  t.equal(unknown.statusCode, 415)
+  t.equal(unknown.json().code, 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
+  const text = await post('[{"id":1,"n":1}]', 'text/plain')
+  t.equal(text.statusCode, 400)
+  t.equal(text.json().message, 'Expected the body to be an array of items; received string')
+  const broken = await post('[{"id":1', 'application/json')
+  t.equal(broken.statusCode, 400)
+  t.strictSame(ran, [])
+})
+
+t.test('with handling=strict one invalid item refuses the batch, every pointer from the root of the body', async t => {
+  const { ran, post } = await buildThings(t, Type.Object({ 'th/ings': Things }))
+
+  const refused = await post({ 'th/ings': [{ id: 1, n: 1 }, { id: 2, n: 'x' }, 7] }, { prefer: 'handling=strict' })
+  t.equal(refused.statusCode, 422)
+  t.equal(refused.headers['preference-applied'], 'handling=strict')
+  t.equal(refused.headers.vary, 'Prefer')
+  t.equal(refused.headers['multi-status'], undefined)
+  t.strictSame(refused.json(), {
+    ...refusal(422, 'INVALID_ITEMS', 'Unprocessable Entity',
+      'Expected only valid items (Prefer: handling=strict); received 2 invalid of 3, so nothing ran'),
+    errors: [
+      { pointer: '#/th~1ings/1/n', detail: 'must be integer; received string' },
+      { pointer: '#/th~1ings/2', detail: 'must be object; received number' }
+    ]
+  })
+  t.strictSame(ran, [])
+
+  const accepted = await post({ 'th/ings': [{ id: 1, n: 1 }] }, { prefer: 'handling=strict' })
+  t.equal(accepted.statusCode, 207)
+  t.equal(accepted.headers['preference-applied'], 'handling=strict')
+})
+
+t.test('the pointers of a strict refusal begin at the array where that is the body', async t => {
+  const { post } = await buildThings(t, Things)
+
+  const refused = await post([{ id: 1, n: 1 }, {}], { prefer: 'handling=strict' })
+
+  t.strictSame(refused.json().errors, [{ pointer: '#/1/id', detail: "must have required property 'id'" }])
+})
+
+t.test("an app's own error handler and its own 422 schema decide how a strict refusal looks", async t => {
+  const own = await buildThings(t, Things, {
+    before: app => app.setErrorHandler<Error & { errors?: unknown }>((error, _request, reply) =>
+      reply.code(422).send({ mine: error.message.length > 0, list: error.errors }))
+  })
+  t.strictSame((await own.post([{ id: 1 }], { prefer: 'handling=strict' })).json(), {
+    mine: true, list: [{ pointer: '#/0/n', detail: "must have required property 'n'" }]
+  })
+
+  const schema = { response: { '4xx': Type.Object({ code: Type.String() }) } }
+  const narrow = await buildThings(t, Things, { schema })
+  t.strictSame((await narrow.post([{ id: 1 }], { prefer: 'handling=strict' })).json(), { code: 'FST_MULTI_STATUS_INVALID_ITEMS' })
+})
+
+t.test("the route's own preValidation hooks run before the items are read", async t => {
+  const app = await build(t)
+  const order: unknown[] = []
+  app.post('/', {
+    config: { multiStatus: contract },
+    schema: { body: Things },
+    preValidation: async request => { order.push(request.multiStatusBatch, request.body) }
+  }, async (request, reply) => reply.multiStatus([]))
+
+  await app.inject({ method: 'POST', url: '/', payload: [{ id: 1 }] })
+
+  t.strictSame(order, [null, [{ id: 1 }]])
+})
+
+t.test('a contract on a route without items leaves the request alone', async t => {
+  const app = await build(t)
+  app.get('/', { config: { multiStatus: contract } }, async (request, reply) =>
+    reply.multiStatus([{ id: 1, status: 'done', seen: request.multiStatusBatch }]))
+  app.post('/', { config: { multiStatus: contract }, schema: { body: Type.Object({ n: Type.Integer() }) } }, async (request, reply) =>
+    reply.multiStatus([{ id: 1, status: 'done', seen: request.body }]))
+
+  t.equal((await app.inject('/')).body, '{"results":[{"id":1,"status":"done","seen":null}]}')
+  t.equal((await app.inject({ method: 'POST', url: '/', payload: { n: '5' } })).body, '{"results":[{"id":1,"status":"done","seen":{"n":5}}]}')
+  t.equal((await app.inject({ method: 'HEAD', url: '/' })).statusCode, 207)
+})

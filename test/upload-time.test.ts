@@ -1,0 +1,137 @@
+// An upload that would never end: a storage that stalls, a client that says no more, a body without end.
+import { once } from 'node:events'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { disk, type Storage } from '../lib/index.js'
+import { buildUpload, checkAnswer, failed, filePart, form, FORM, temporaries, uploaded } from './fixtures/upload.js'
+import { waitFor } from './fixtures/wait.js'
+
+const MEGABYTE = 1024 * 1024
+const stalled = failed('stalled.txt', 'Storage timeout', 'STORAGE_TIMEOUT', 504, true)
+
+for (const step of ['open', 'write', 'publish'] as const) {
+  t.test(`a storage that stalls in ${step} fails the one file when its time is up`, async t => {
+    const dir = t.testdir()
+    const { send } = await buildUpload(t, { storage: stalling(dir, step), storageTimeout: 50 })
+
+    const answer = await send(form(filePart('a.txt'), filePart('stalled.txt'), filePart('b.txt')))
+
+    await checkAnswer(t, dir, answer, [uploaded('a.txt'), stalled, uploaded('b.txt')])
+  })
+}
+
+t.test('a file that a storage opens too late is removed', async t => {
+  const dir = t.testdir()
+  let release = () => {}
+  const late = new Promise<void>(resolve => { release = resolve })
+  const storage = disk({ dir })
+  const { send } = await buildUpload(t, {
+    storage: { ...storage, open: async file => { await late; return storage.open(file) } },
+    storageTimeout: 50
+  })
+
+  const answer = await send(form(filePart('stalled.txt')))
+  release()
+
+  await checkAnswer(t, dir, answer, [stalled])
+  await waitFor('the late file to come', async () => (await temporaries(dir)).length === 0)
+})
+
+t.test('a client that says no more gets the results so far, and its connection is closed', async t => {
+  const { app, dir } = await buildUpload(t, { idleTimeout: 100 })
+  const socket = await open(app, 100_000)
+  socket.write(Buffer.concat([filePart('a.txt'), filePart('cut.txt', 'begin')]))
+
+  const answer = await read(socket)
+
+  await checkAnswer(t, dir, answer, [
+    uploaded('a.txt'),
+    failed('cut.txt', 'Upload incomplete', 'UPLOAD_INCOMPLETE', 400, true)
+  ])
+  t.equal(answer.headers.connection, 'close')
+})
+
+t.test('a storage that is slower than the client is patient is not the fault of the client', async t => {
+  const dir = t.testdir()
+  const content = Buffer.alloc(4 * MEGABYTE, 'x')
+  const { app } = await buildUpload(t, { storage: slow(dir, 300), idleTimeout: 100 })
+  const body = form(filePart('a.txt', content))
+  const socket = await open(app, body.length)
+  socket.write(body)
+
+  await checkAnswer(t, dir, await read(socket), [uploaded('a.txt', content)])
+})
+
+t.test('a body without end is read no further than its budget and one file more', async t => {
+  const { app, dir } = await buildUpload(t, { limits: { total: MEGABYTE, fileSize: MEGABYTE } })
+  const socket = await open(app)
+  const chunk = (content: Buffer) => socket.write(Buffer.concat([Buffer.from(`${content.length.toString(16)}\r\n`), content, Buffer.from('\r\n')]))
+  chunk(Buffer.concat([filePart('a.txt'), filePart('endless.txt', 'x')]).subarray(0, -2))
+  const sending = setInterval(() => chunk(Buffer.alloc(MEGABYTE / 4)), 5)
+  t.teardown(() => clearInterval(sending))
+
+  const answer = await read(socket)
+
+  await checkAnswer(t, dir, answer, [uploaded('a.txt'), failed('endless.txt', 'File too large', 'FILE_TOO_LARGE', 413)])
+  t.equal(answer.headers.connection, 'close')
+})
+
+/** Disk, but one step of the file called stalled.txt never ends. */
+function stalling (dir: string, step: 'open' | 'write' | 'publish'): Storage {
+  const storage = disk({ dir })
+  const never = () => new Promise<never>(() => {})
+  return {
+    start: () => storage.start!(),
+    async open (file) {
+      if (file.name !== 'stalled.txt') return storage.open(file)
+      if (step === 'open') return never()
+      return { ...await storage.open(file), [step]: never }
+    }
+  }
+}
+
+/** Disk, but each write takes its time. */
+function slow (dir: string, ms: number): Storage {
+  const storage = disk({ dir })
+  let writes = 0
+  return {
+    start: () => storage.start!(),
+    async open (file) {
+      const sink = await storage.open(file)
+      return {
+        ...sink,
+        async write (chunk) {
+          if (writes++ < 2) await new Promise(resolve => setTimeout(resolve, ms))
+          await sink.write(chunk)
+        }
+      }
+    }
+  }
+}
+
+/** Begins an upload of this many bytes; chunked where nobody says how many. */
+async function open (app: FastifyInstance, length?: number): Promise<Socket> {
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.on('error', () => {})
+  const size = length === undefined ? 'transfer-encoding: chunked' : `content-length: ${length}`
+  socket.write(`POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-type: ${FORM}\r\n${size}\r\n\r\n`)
+  return socket
+}
+
+/** Reads an answer to its end, whether or not the connection stays. */
+async function read (socket: Socket) {
+  let text = ''
+  for await (const chunk of socket) {
+    text += (chunk as Buffer).toString()
+    const [head, body] = text.split('\r\n\r\n')
+    const length = Number(/content-length: (\d+)/i.exec(head!)?.[1])
+    if (body === undefined || Buffer.byteLength(body) < length) continue
+    const [status, ...lines] = head!.split('\r\n')
+    const headers = Object.fromEntries(lines.map(line => [line.split(': ')[0]!.toLowerCase(), line.split(': ')[1]!]))
+    return { statusCode: Number(status!.split(' ')[1]), headers, body }
+  }
+  throw new Error(`The connection was closed after: ${text}`)
+}
