@@ -24,6 +24,8 @@ export const InvalidItems = createError<[number, number]>('FST_MULTI_STATUS_INVA
 
 export const MalformedForm = createError<[string]>('FST_MULTI_STATUS_MALFORMED_FORM',
   'Expected a form in multipart/form-data; received one that cannot be read: %s', 400)
+export const UploadTooLarge = createError<[number, number]>('FST_MULTI_STATUS_UPLOAD_TOO_LARGE',
+  'Expected at most %d bytes of files in one request; received a request of %d bytes', 413)
 export const BodyConsumed = createError('FST_MULTI_STATUS_BODY_CONSUMED',
   'Expected the form to be unread, so that it can be streamed; another plugin has read it already, ' +
   'as @fastify/multipart does with attachFieldsToBody', 500)

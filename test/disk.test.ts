@@ -15,6 +15,8 @@ import { waitFor } from './fixtures/wait.js'
 
 const FILE = { name: 'a.txt', type: 'text/plain' }
 const KEY = '00000000-0000-4000-8000-000000000000'
+/** So much that it is written before there is more. */
+const LARGE = Buffer.alloc(1_000_000, 'x')
 const HOST = hostname().replace(/[^A-Za-z0-9-]/g, '-')
 const storageFailed = (file: string) => failed(file, 'Storage failed', 'STORAGE_FAILED', 500, true)
 const storageFull = (file: string) => failed(file, 'Storage full', 'STORAGE_FULL', 507, true)
@@ -22,7 +24,8 @@ const storageFull = (file: string) => failed(file, 'Storage full', 'STORAGE_FULL
 t.test('files are readable by their owner only, on their way and after', async t => {
   const dir = t.testdir()
   const sink = await disk({ dir }).open(FILE)
-  await sink.write(Buffer.from('content'))
+  await sink.write(LARGE)
+  await waitFor('the temporary file', async () => (await readdir(dir)).length === 1)
   const [temporary] = await readdir(dir)
   t.match(temporary, /^\.[0-9a-f-]{36}\..+\.part$/)
   t.equal(await permissions(join(dir, temporary!)), '600')
@@ -97,7 +100,7 @@ t.test('content is durable before its name, and its name before it is reported',
   await app.ready()
   const steps: string[] = []
   const handle = await handlePrototype(dir)
-  for (const [target, name] of [[handle, 'write'], [handle, 'datasync'], [handle, 'sync'], [fs, 'link'], [fs, 'unlink']] as const) {
+  for (const [target, name] of [[handle, 'writev'], [handle, 'datasync'], [handle, 'sync'], [fs, 'link'], [fs, 'unlink']] as const) {
     const original = (target as Methods)[name]!
     replace(t, target, name, async function (this: unknown, ...args: unknown[]) {
       const result = await original.apply(this, args)
@@ -106,7 +109,7 @@ t.test('content is durable before its name, and its name before it is reported',
     })
   }
   await app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: 'a', content: 'YQ==' }] } })
-  t.strictSame(steps, ['write', 'datasync', 'link', 'unlink', 'sync'])
+  t.strictSame(steps, ['writev', 'datasync', 'link', 'unlink', 'sync'])
 })
 
 t.test('without sync a file is not waited for to be durable', async t => {
@@ -120,7 +123,7 @@ t.test('without sync a file is not waited for to be durable', async t => {
 t.test('a step that fails costs the one file, and nothing of it stays', async t => {
   const handle = await handlePrototype(t.testdir())
   for (const [target, name] of [
-    [handle, 'write'], [handle, 'datasync'], [handle, 'sync'], [fs, 'link'], [fs, 'unlink'], [fs, 'open']
+    [handle, 'writev'], [handle, 'datasync'], [handle, 'sync'], [fs, 'link'], [fs, 'unlink'], [fs, 'open']
   ] as const) {
     for (const [code, expected] of [['ENOSPC', storageFull], ['EDQUOT', storageFull], ['EIO', storageFailed]] as const) {
       await t.test(`${name}: ${code}`, async t => {
@@ -158,12 +161,82 @@ t.test('a file that the disk took too long to publish does not appear afterwards
 t.test('a disk that takes a part of what it is given is given the rest', async t => {
   const { dir, send } = await buildUpload(t)
   const handle = await handlePrototype(dir)
-  const write = handle.write!
-  replace(t, handle, 'write', function (this: unknown, chunk: Buffer, offset: number) {
-    return write.call(this, chunk, offset, Math.min(1000, chunk.length - offset))
+  const write = handle.writev!
+  replace(t, handle, 'writev', function (this: unknown, [first, ...rest]: Buffer[]) {
+    return write.call(this, first!.length > 7000 ? [first!.subarray(0, 7000)] : [first, ...rest])
   })
   const content = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251))
   await checkAnswer(t, dir, await send(form(filePart('a', content))), [uploaded('a', content)])
+})
+
+t.test('a file that is discarded while it is written leaves nothing, and stays away', async t => {
+  for (const pieces of [1, 2, 3]) {
+    await t.test(`${pieces} pieces under way`, async t => {
+      const dir = t.testdir()
+      const sink = await disk({ dir }).open(FILE)
+      const writes = Array.from({ length: pieces }, () => sink.write(LARGE))
+      await sink.discard()
+      t.strictSame(await readdir(dir), [])
+      await Promise.all(writes)
+      t.strictSame(await readdir(dir), [])
+      t.strictSame((await openIn(dir)), [])
+    })
+  }
+})
+
+t.test('what fails in the middle of a large file fails the next piece, and all that follows', async t => {
+  const dir = t.testdir()
+  failOnce(t, await handlePrototype(dir), 'writev', 'ENOSPC')
+  const sink = await disk({ dir }).open(FILE)
+  const full = { message: 'Storage full', code: 'STORAGE_FULL', statusCode: 507, retryable: true }
+  await sink.write(LARGE)
+  await t.rejects(sink.write(LARGE), full)
+  await t.rejects(sink.publish(), full)
+  await sink.discard()
+  t.strictSame(await readdir(dir), [])
+})
+
+t.test('files in many small pieces, and in few large ones, are what was written', async t => {
+  const dir = t.testdir()
+  for (const [size, count] of [[1, 1000], [1000, 64], [1000, 65], [256 * 1024, 1], [256 * 1024 - 1, 3], [256 * 1024 + 1, 3]] as const) {
+    const content = Buffer.from(Array.from({ length: size * count }, (_, index) => index % 251))
+    const sink = await disk({ dir }).open(FILE)
+    for (let offset = 0; offset < content.length; offset += size) await sink.write(content.subarray(offset, offset + size))
+    const { key } = await sink.publish()
+    t.ok(content.equals(await readFile(join(dir, key))), `${count} x ${size}`)
+  }
+})
+
+t.test('names are made durable together, each by a sync that begins after it is there', async t => {
+  const { app, dir } = await buildUpload(t)
+  await app.ready()
+  const handle = await handlePrototype(dir)
+  const original = handle.sync!
+  const durable = new Set<string>()
+  let syncs = 0
+  replace(t, handle, 'sync', async function (this: unknown) {
+    const names = await readdir(dir)
+    await original.call(this)
+    syncs++
+    for (const name of names) durable.add(name)
+  })
+  const storage = disk({ dir })
+  await Promise.all(Array.from({ length: 40 }, async () => {
+    const { key } = await (await storage.open(FILE)).publish()
+    t.ok(durable.has(key))
+  }))
+  t.ok(syncs > 0 && syncs < 40, `${syncs} syncs for 40 files`)
+})
+
+t.test('a sync of names that fails costs those who waited for it, and no one after them', async t => {
+  const dir = t.testdir()
+  failOnce(t, await handlePrototype(dir), 'sync', 'EIO')
+  const storage = disk({ dir })
+  const sinks = [await storage.open(FILE), await storage.open(FILE)]
+  await t.rejects(sinks[0]!.publish(), { code: 'STORAGE_FAILED' })
+  await sinks[0]!.discard()
+  const { key } = await sinks[1]!.publish()
+  t.strictSame(await readdir(dir), [key])
 })
 
 t.test('the start removes what dead processes have left, and nothing else', async t => {
@@ -212,7 +285,8 @@ t.test('a second app, thread or process on the directory leaves alone what is on
   const storage = disk({ dir })
   await storage.start!()
   const sink = await storage.open(FILE)
-  await sink.write(Buffer.from('content'))
+  await sink.write(LARGE)
+  await waitFor('the temporary file', async () => (await readdir(dir)).length === 1)
   const [tsx, here, module] = [import.meta.resolve('tsx/esm/api'), import.meta.url, import.meta.resolve('../lib/upload/disk.ts')].map(url => JSON.stringify(url))
   const start = `import(${tsx}).then(({ tsImport }) => tsImport(${module}, ${here})).then(({ disk }) => disk({ dir: ${JSON.stringify(dir)} }).start())`
 
@@ -223,7 +297,7 @@ t.test('a second app, thread or process on the directory leaves alone what is on
   t.strictSame([exitOfThread, exitOfProcess], [0, 0])
   t.equal((await temporaries(dir)).length, 1)
   const { key } = await sink.publish()
-  t.equal(await readFile(join(dir, key), 'utf8'), 'content')
+  t.ok(LARGE.equals(await readFile(join(dir, key))))
   t.strictSame(await readdir(dir), [key])
 })
 
@@ -231,6 +305,8 @@ t.test('uploads that end in any way leave no file open', { skip: process.platfor
   const { app, dir, send } = await buildUpload(t, { limits: { fileSize: 10, files: 40 } })
   await app.ready()
   const sink = await disk({ dir }).open(FILE)
+  await sink.write(LARGE)
+  await waitFor('an open file', async () => (await openIn(dir)).length === 1)
   t.strictSame(await openIn(dir), await temporaries(dir))
   await sink.discard()
 

@@ -96,6 +96,27 @@ t.test('a body with two arrays has no items that could be told apart, so Fastify
   t.equal((await app.inject({ method: 'POST', url: '/', payload: { a: [{ id: 1 }], b: [] } })).statusCode, 400)
 })
 
+t.test('the array need not be required to be the batch', async t => {
+  const { post } = await buildThings(t, { properties: { things: Things } })
+
+  t.strictSame((await post({ things: [{ id: 1, n: 1 }] })).json().results, [{ id: 1, status: 'done', seen: { id: 1, n: 1 } }])
+  t.equal((await post({})).statusCode, 400)
+})
+
+t.test('an item schema may refer to itself', async t => {
+  const Tree = Type.Recursive(This => Type.Union([
+    Type.Object({ id: Type.Integer(), kind: Type.Literal('leaf') }),
+    Type.Object({ id: Type.Integer(), kind: Type.Literal('branch'), of: Type.Array(This) })
+  ]))
+  const { post } = await buildThings(t, Type.Array(Tree))
+  const leaf = { id: 2, kind: 'leaf' }
+
+  const { results } = (await post([{ id: 1, kind: 'branch', of: [leaf] }, leaf, { id: 3, kind: 'branch', of: [{}] }])).json()
+  t.strictSame(results.slice(0, 2), [{ id: 1, status: 'done', seen: { id: 1, kind: 'branch', of: [leaf] } }, { id: 2, status: 'done', seen: leaf }])
+  t.match(results[2], { id: 3, status: 'failed', code: 'INVALID_ITEM', errors: Array })
+  t.equal(results.length, 3)
+})
+
 t.test('nothing in an item is coerced or removed, though Fastify does so by default', async t => {
   const body = Type.Object({ taskIds: Type.Array(Type.Integer()) })
   const { ran, post } = await buildThings(t, body)
@@ -141,6 +162,7 @@ t.test('pointers lead to the member, however deep it is and whatever it is calle
     any: Type.Optional(Type.Record(Type.String(), Type.Integer())),
     color: Type.Optional(Type.Unsafe({ enum: ['red', 'green'] })),
     kind: Type.Optional(Type.Literal('a')),
+    only: Type.Optional(Type.Unsafe({ enum: ['x'] })),
     list: Type.Optional(Type.Array(Type.Integer(), { minItems: 1 }))
   })
   const { post } = await buildThings(t, Type.Array(Deep))
@@ -152,7 +174,8 @@ t.test('pointers lead to the member, however deep it is and whatever it is calle
     { id: 4, color: 'blue' },
     { id: 5, kind: 'b' },
     { id: 6, list: [] },
-    { id: 7, any: { 'lone \ud800': [] } }
+    { id: 7, any: { 'lone \ud800': [] } },
+    { id: 8, only: 'y' }
   ])).json()
 
   t.strictSame(results, [
@@ -162,7 +185,8 @@ t.test('pointers lead to the member, however deep it is and whatever it is calle
     invalid(4, '#/color', 'must be one of "red", "green"'),
     invalid(5, '#/kind', 'must be "a"'),
     invalid(6, '#/list', 'must NOT have fewer than 1 items'),
-    invalid(7, '#/any/lone%20%EF%BF%BD', 'must be integer; received array')
+    invalid(7, '#/any/lone%20%EF%BF%BD', 'must be integer; received array'),
+    invalid(8, '#/only', 'must be "x"')
   ])
 })
 
@@ -353,10 +377,13 @@ t.test('a contract on a route without items leaves the request alone', async t =
   const app = await build(t)
   app.get('/', { config: { multiStatus: contract } }, async (request, reply) =>
     reply.multiStatus([{ id: 1, status: 'done', seen: request.multiStatusBatch }]))
+  app.post('/any', { config: { multiStatus: contract }, schema: { body: {} } }, async (request, reply) =>
+    reply.multiStatus([{ id: 1, status: 'done', seen: request.body }]))
   app.post('/', { config: { multiStatus: contract }, schema: { body: Type.Object({ n: Type.Integer() }) } }, async (request, reply) =>
     reply.multiStatus([{ id: 1, status: 'done', seen: request.body }]))
 
   t.equal((await app.inject('/')).body, '{"results":[{"id":1,"status":"done","seen":null}]}')
+  t.equal((await app.inject({ method: 'POST', url: '/any', payload: [] })).body, '{"results":[{"id":1,"status":"done","seen":[]}]}')
   t.equal((await app.inject({ method: 'POST', url: '/', payload: { n: '5' } })).body, '{"results":[{"id":1,"status":"done","seen":{"n":5}}]}')
   t.equal((await app.inject({ method: 'HEAD', url: '/' })).statusCode, 207)
 })

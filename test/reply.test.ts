@@ -394,6 +394,9 @@ t.test('what a preSerialization hook puts beside or around the results is answer
   const instead = await hooked(() => ({ mine: true }))
   t.equal(instead.response.body, '{"mine":true}')
   t.equal(instead.response.headers['multi-status'], undefined)
+  const nothing = await hooked(() => null)
+  t.equal(nothing.response.body, 'null')
+  t.equal(nothing.response.statusCode, 207)
 })
 
 t.test("the app's onSend hooks see and may change what is sent", async t => {

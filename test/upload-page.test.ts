@@ -120,6 +120,17 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(errors, [])
   })
 
+  t.test('two files of one name each have their own verdict', async t => {
+    const { page, stored } = await open(t)
+    const files = [large, small, large].map(content => ({ name: 'twin.txt', mimeType: 'text/plain', buffer: Buffer.from(content) }))
+
+    await page.locator('#input').setInputFiles(files)
+    await hasSummary(page, '1 of 3 files uploaded, 2 failed.')
+
+    t.strictSame(await page.locator('.verdict').allInnerTexts(), ['Failed: File too large', 'Uploaded', 'Failed: File too large'])
+    t.strictSame(await stored(), [small])
+  })
+
   t.test('a verdict has a colour and a sign beside its words', async t => {
     const { page, write } = await open(t)
     await choose(page, await write({ 'good.txt': small, 'bad.txt': large }))
@@ -239,6 +250,25 @@ t.test('the upload page', { skip }, async t => {
     t.equal(await focused(), '1 of 2 files uploaded, 1 failed.')
     t.equal(await page.getByRole('alert').innerText(), '')
     t.ok((await stored()).includes(small))
+  })
+
+  t.test('a cancel at once sends nothing', async t => {
+    const { page, stored } = await open(t)
+    const requests: string[] = []
+    page.on('request', request => requests.push(request.method()))
+
+    await page.evaluate(`{
+      const choice = new DataTransfer()
+      choice.items.add(new File(['content'], 'file.txt'))
+      const input = document.getElementById('input')
+      input.files = choice.files
+      input.dispatchEvent(new Event('change'))
+      document.getElementById('cancel').click()
+    }`)
+    await hasSummary(page, '0 of 1 file uploaded, 1 not confirmed.')
+
+    t.strictSame(requests, [])
+    t.strictSame(await stored(), [])
   })
 
   t.test('a screen reader finds a name for everything', async t => {

@@ -20,7 +20,7 @@ const MB = 1024 * 1024
 const MALFORMED_FORM = 'Expected a form in multipart/form-data; received one that cannot be read: '
 const CUT = `${MALFORMED_FORM}Unexpected end of multipart data`
 const tooLarge = (file: string) => failed(file, 'File too large', 'FILE_TOO_LARGE', 413)
-const overBudget = (file: string) => failed(file, 'Upload too large', 'UPLOAD_TOO_LARGE', 413)
+const overBudget = (file: string) => failed(file, 'Upload too large', 'UPLOAD_TOO_LARGE', 413, true)
 const incomplete = (file: string) => failed(file, 'Upload incomplete', 'UPLOAD_INCOMPLETE', 400, true)
 
 t.test('one file that is too large costs no other, wherever it is and however large', async t => {
@@ -58,15 +58,15 @@ function * slices (body: Buffer, size: number): Generator<Buffer> {
 t.test('every surplus file has a result of its own', async t => {
   const { dir, send } = await buildUpload(t, { limits: { files: 2 } })
   const answer = await send(form(...['1', '2', '3', '4'].map(name => filePart(name))))
-  const tooMany = (file: string) => failed(file, 'Too many files', 'TOO_MANY_FILES', 413)
+  const tooMany = (file: string) => failed(file, 'Too many files', 'TOO_MANY_FILES', 413, true)
   await checkAnswer(t, dir, answer, [uploaded('1'), uploaded('2'), tooMany('3'), tooMany('4')])
 })
 
 t.test('in a flood of files one last result stands for all that are not named', async t => {
   const { dir, send } = await buildUpload(t, { limits: { files: 1 } })
   const answer = await send(form(...Array.from({ length: 1500 }, (_, index) => filePart(String(index)))))
-  const tooMany = Array.from({ length: 1000 }, (_, index) => failed(String(index + 1), 'Too many files', 'TOO_MANY_FILES', 413))
-  await checkAnswer(t, dir, answer, [uploaded('0'), ...tooMany, failed(null, 'Too many files', 'TOO_MANY_FILES', 413)])
+  const tooMany = Array.from({ length: 1000 }, (_, index) => failed(String(index + 1), 'Too many files', 'TOO_MANY_FILES', 413, true))
+  await checkAnswer(t, dir, answer, [uploaded('0'), ...tooMany, failed(null, 'Too many files', 'TOO_MANY_FILES', 413, true)])
 })
 
 t.test('a flood of fields costs no file', async t => {
@@ -78,12 +78,12 @@ t.test('a flood of fields costs no file', async t => {
 
 t.test('a request may have as many bytes as the budget says; what was within it stays', async t => {
   const { dir, send } = await buildUpload(t, { limits: { total: 10 } })
-  const answer = await send(form(filePart('a', '12345'), filePart('b', '67890'), filePart('c', '!')))
-  await checkAnswer(t, dir, answer, [uploaded('a', '12345'), uploaded('b', '67890'), overBudget('c')])
+  const answer = await send(form(filePart('a', '12345'), filePart('b', '67890'), filePart('c', '!'), filePart('d', '!')))
+  await checkAnswer(t, dir, answer, [uploaded('a', '12345'), uploaded('b', '67890'), overBudget('c'), overBudget('d')])
 })
 
 t.test('every file of a request in JSON has its result, also beyond the budget', async t => {
-  const { app, dir } = await buildUpload(t, { limits: { total: 3 } })
+  const { app, dir } = await buildUpload(t, { limits: { total: 3, fileSize: 2 } })
   const files = ['a', 'b', 'c', 'd'].map(file => ({ file, content: 'MTI=', type: 'text/plain' }))
   const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files } })
   await checkAnswer(t, dir, answer, [uploaded('a', '12'), overBudget('b'), overBudget('c'), overBudget('d')])
@@ -333,6 +333,7 @@ t.test('an app that closes answers for the file that is on its way, and leaves n
   await app.close()
   const { head, results } = parseAnswer(await answer)
   t.match(head, /^HTTP\/1.1 207 Multi-Status\r\n[^]*multi-status: total=2, succeeded=1, failed=1\r\n/)
+  t.match(head, /\r\nconnection: close\r\n/)
   t.match(results, [{ file: 'a', status: 'uploaded' }, failed('b', 'Server closing', 'NOT_RUN', 424, true).result])
   t.strictSame(await readdir(dir), [results[0]!.key])
 })
@@ -374,7 +375,7 @@ t.test('JSON has the same rules and results', async t => {
     ['../up', failed('../up', 'File name not allowed', 'FILE_NAME_NOT_ALLOWED', 422)],
     ['123456789012345678901', failed('123456789012345678901', 'File name too long', 'FILE_NAME_TOO_LONG', 422)],
     [1, invalid(null, '#', 'must be string or object; received number')],
-    ['surplus', failed('surplus', 'Too many files', 'TOO_MANY_FILES', 413)]
+    ['surplus', failed('surplus', 'Too many files', 'TOO_MANY_FILES', 413, true)]
   ]
   const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files: cases.map(([entry]) => entry) } })
   await checkAnswer(t, dir, answer, cases.map(([, expected]) => expected))

@@ -28,7 +28,15 @@ interface CompiledSchema {
  */
 export function createCompiler (sharedSchemas: Record<string, unknown> = {}): Compile {
   const compile = AjvCompiler()(sharedSchemas as Record<string, object>, {
-    customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: false, verbose: true }
+    customOptions: {
+      coerceTypes: false,
+      removeAdditional: false,
+      useDefaults: true,
+      allErrors: false,
+      verbose: true,
+      // So that a schema with an `$id` finds itself, as a recursive one has to.
+      addUsedSchema: true
+    }
   })
   const compileOne = (schema: object): Validate => {
     const check = compile({ schema } as never) as unknown as CompiledSchema

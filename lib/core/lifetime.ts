@@ -36,8 +36,11 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
         abort()
         return controller.signal
       }
-      // A request whose body came in only now.
-      if (isOver) controller.abort(serverClosing())
+      if (isOver) {
+        // A request whose body came in only now, on a connection that the app would wait for when it is idle again.
+        controller.abort(serverClosing())
+        reply.header('connection', 'close')
+      }
       active.set(controller, new Promise(resolve => raw.once('close', () => {
         active.delete(controller)
         if (!raw.writableFinished) abort()

@@ -27,12 +27,17 @@ const STARTED = Date.now() - process.uptime() * 1000 - 100
 /** Milliseconds without a write after which a temporary file counts as left behind, whoever made it. */
 const STALE = 24 * 60 * 60 * 1000
 
+/** Bytes of one file that are gathered before they are written, and the most pieces that they may come in. */
+const BATCH = 256 * 1024
+const PIECES = 64
+
 /**
  * Makes a storage that keeps each file under a name of its own making. Content is written to a temporary file, synced
  * and then linked to its final name, so that a file is either whole and durable or not there.
  * @example app.register(multiStatus, { upload: { storage: disk({ dir: './uploads' }) } })
  */
 export function disk ({ dir, sync = true }: DiskOptions): Storage {
+  const syncNames = createDirectorySync(dir)
   return {
     async start () {
       await mkdir(dir, { recursive: true })
@@ -40,38 +45,83 @@ export function disk ({ dir, sync = true }: DiskOptions): Storage {
     },
     async open () {
       const key = randomUUID()
-      const temporary = join(dir, `.${key}.${HOST}.${process.pid}.part`)
-      const handle = await open(temporary, 'wx', 0o600).catch(failStorage)
-      return createSink(dir, key, temporary, handle, sync)
+      const file = createFile(join(dir, `.${key}.${HOST}.${process.pid}.part`), join(dir, key))
+      return createSink(key, file, sync ? syncNames : undefined)
     }
   }
 }
 
-function createSink (dir: string, key: string, temporary: string, handle: FileHandle, sync: boolean): Sink {
-  const target = join(dir, key)
-  let publishing: Promise<{ key: string }> | undefined
-  let linked = false
+/** @param syncNames makes the names in the directory durable; undefined when nothing has to be */
+function createSink (key: string, file: TemporaryFile, syncNames: (() => Promise<void>) | undefined): Sink {
+  let pieces: Buffer[] = []
+  let size = 0
+  /** All that is being done to the file: one thing after the other, and nothing after one that has failed. */
+  let step: Promise<void> = Promise.resolve()
 
-  const publish = async () => {
-    try {
-      if (sync) await handle.datasync()
-      await handle.close()
+  const flush = () => {
+    const gathered = pieces
+    pieces = []
+    size = 0
+    return file.write(gathered)
+  }
+  const finish = async () => {
+    await flush()
+    await file.publish(syncNames !== undefined)
+    await syncNames?.()
+  }
+  return {
+    async write (chunk) {
+      pieces.push(chunk)
+      size += chunk.length
+      if (size < BATCH && pieces.length < PIECES) return
+      const before = step
+      step = before.then(flush)
+      step.catch(() => {})
+      // Only for the one before: what comes next is gathered, and hashed, while this one is written.
+      await before.catch(failStorage)
+    },
+    async publish () {
+      step = step.then(finish)
+      await step.catch(failStorage)
+      return { key }
+    },
+    async discard () {
+      pieces = []
+      // Somebody may have lost patience with a slow disk, which must not show the file afterwards.
+      await step.catch(() => {})
+      await file.remove()
+    }
+  }
+}
+
+/** A file that gets its name when it is whole. */
+interface TemporaryFile {
+  /** Appends; the first time, the file is made. */
+  write (pieces: readonly Buffer[]): Promise<void>
+  publish (sync: boolean): Promise<void>
+  /** Removes it under both names. */
+  remove (): Promise<void>
+}
+
+function createFile (temporary: string, target: string): TemporaryFile {
+  let handle: FileHandle | undefined
+  let linked = false
+  return {
+    async write (pieces) {
+      handle ??= await open(temporary, 'wx', 0o600)
+      await writeAll(handle, pieces)
+    },
+    async publish (sync) {
+      if (sync) await handle!.datasync()
+      await handle!.close()
       // Unlike rename, link does not overwrite what is there already.
       await link(temporary, target)
       linked = true
       await unlink(temporary)
-      if (sync) await syncDirectory(dir)
-      return { key }
-    } catch (error) {
-      return failStorage(error)
-    }
-  }
-  return {
-    write: chunk => writeAll(handle, chunk).catch(failStorage),
-    publish: () => (publishing = publish()),
-    async discard () {
-      // Somebody may have lost patience with a slow disk, which must not show the file afterwards.
-      await publishing?.catch(() => {})
+    },
+    async remove () {
+      // Without a handle, what is there is not ours.
+      if (handle === undefined) return
       await handle.close().catch(() => {})
       await unlink(temporary).catch(() => {})
       if (linked) await unlink(target).catch(() => {})
@@ -79,14 +129,38 @@ function createSink (dir: string, key: string, temporary: string, handle: FileHa
   }
 }
 
-async function writeAll (handle: FileHandle, chunk: Buffer): Promise<void> {
-  for (let offset = 0; offset < chunk.length;) {
-    const { bytesWritten } = await handle.write(chunk, offset)
-    offset += bytesWritten
+async function writeAll (handle: FileHandle, pieces: readonly Buffer[]): Promise<void> {
+  for (let rest = pieces; rest.length > 0;) {
+    const { bytesWritten } = await handle.writev(rest)
+    rest = skip(rest, bytesWritten)
   }
 }
 
-/** A new name is durable only once its directory is. */
+/** What is left of the pieces behind so many bytes. */
+function skip (pieces: readonly Buffer[], bytes: number): Buffer[] {
+  let before = bytes
+  const rest = pieces.map(piece => {
+    const left = piece.subarray(before)
+    before = Math.max(0, before - piece.length)
+    return left
+  })
+  return rest.filter(left => left.length > 0)
+}
+
+/** A new name is durable only once its directory is. One sync serves all who wait when it begins. */
+function createDirectorySync (dir: string): () => Promise<void> {
+  let running: Promise<unknown> = Promise.resolve()
+  let next: Promise<void> | undefined
+  return () => {
+    next ??= running.catch(() => {}).then(() => {
+      next = undefined
+      return syncDirectory(dir)
+    })
+    running = next
+    return next
+  }
+}
+
 async function syncDirectory (dir: string): Promise<void> {
   const handle = await open(dir, 'r')
   try {

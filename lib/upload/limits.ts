@@ -32,21 +32,22 @@ export function createMeter ({ fileSize, files, total }: Limits): Meter {
   return {
     beginFile () {
       ofFile = 0
-      if (++seen > files) throw tooMuch('Too many files', 'TOO_MANY_FILES')
+      if (++seen > files) throw tooMuch('Too many files', 'TOO_MANY_FILES', true)
     },
     add (bytes) {
       ofFile += bytes
       ofAll += bytes
     },
     check () {
-      if (ofFile > fileSize) throw tooMuch('File too large', 'FILE_TOO_LARGE')
-      if (ofAll > total) throw tooMuch('Upload too large', 'UPLOAD_TOO_LARGE')
+      if (ofFile > fileSize) throw tooMuch('File too large', 'FILE_TOO_LARGE', false)
+      if (ofAll > total) throw tooMuch('Upload too large', 'UPLOAD_TOO_LARGE', true)
     },
     // A little more is read, so that the files that follow can be refused by name.
     isExhausted: () => ofAll > total + fileSize
   }
 }
 
-function tooMuch (message: string, code: string): ItemError {
-  return new ItemError(message, { code, statusCode: 413 })
+/** @param retryable whether the file can succeed in a request of its own */
+function tooMuch (message: string, code: string, retryable: boolean): ItemError {
+  return new ItemError(message, { code, statusCode: 413, retryable })
 }

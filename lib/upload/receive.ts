@@ -2,7 +2,7 @@
 import type { UploadResult } from '../../schemas/index.js'
 import { ItemError } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
-import { createIntake, type IntakeOptions, type StoredFile } from './intake.js'
+import { createIntake, type Intake, type IntakeOptions, type StoredFile } from './intake.js'
 import { createMeter, type Meter } from './limits.js'
 import type { Sink } from './storage.js'
 
@@ -25,7 +25,7 @@ export interface Reception {
   failure (): unknown
   /** Whether reading stopped because the upload brought more than it may. */
   isExhausted (): boolean
-  /** Removes what has been read and was not published. */
+  /** Removes what has been read, all of a file or a part, and was not published. */
   discard (): Promise<void>
 }
 
@@ -34,17 +34,21 @@ export function receive (incoming: AsyncIterable<IncomingFile> | Iterable<Incomi
   const unpublished = new Set<Sink>()
   const names: (string | null)[] = []
   const meter = createMeter(options.limits)
+  let current: Intake | undefined
   let failure: unknown
 
   const discard = async () => {
-    await Promise.all([...unpublished].map(sink => sink.discard()))
+    await Promise.all([current?.fail(options.signal.reason), ...[...unpublished].map(sink => sink.discard())])
     unpublished.clear()
   }
   async function * readFiles (): AsyncGenerator<ReceivedFile> {
     try {
       for await (const file of incoming) {
         names.push(file.name)
-        yield await receiveFile(file, meter, unpublished, options)
+        current = createIntake(file, meter, options)
+        const stored = await takeIn(file, current, meter)
+        current = undefined
+        yield toReceived(stored, unpublished)
         // Files that are here already cost no reading, and have their results.
         if (meter.isExhausted() && Symbol.asyncIterator in incoming) break
       }
@@ -57,11 +61,8 @@ export function receive (incoming: AsyncIterable<IncomingFile> | Iterable<Incomi
   return { files: readFiles(), names, failure: () => failure, isExhausted: meter.isExhausted, discard }
 }
 
-/** Never throws: what is wrong with the file is thrown by its `publish`. */
-async function receiveFile (
-  file: IncomingFile, meter: Meter, unpublished: Set<Sink>, options: IntakeOptions
-): Promise<ReceivedFile> {
-  const intake = createIntake(file, meter, options)
+/** Never throws: what is wrong with the file is its reason. */
+async function takeIn (file: IncomingFile, intake: Intake, meter: Meter): Promise<StoredFile | { reason: unknown }> {
   intake.begin()
   try {
     // To its end, also after a failure, because the next file comes only then; unless there is no end to it.
@@ -72,7 +73,10 @@ async function receiveFile (
   } catch (cause) {
     await intake.fail(incomplete(cause))
   }
-  const stored = await intake.end()
+  return intake.end()
+}
+
+function toReceived (stored: StoredFile | { reason: unknown }, unpublished: Set<Sink>): ReceivedFile {
   if ('reason' in stored) return { publish: () => Promise.reject(stored.reason) }
   unpublished.add(stored.sink)
   return {

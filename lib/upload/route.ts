@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { FileEntries, FileForm, uploads } from '../../schemas/index.js'
 import { settle } from '../core/settle.js'
-import { BatchEmpty, BodyConsumed, MalformedForm } from '../errors.js'
+import { BatchEmpty, BodyConsumed, MalformedForm, UploadTooLarge } from '../errors.js'
 import { readEntries } from './json.js'
 import { readMultipart } from './multipart.js'
 import type { UploadSettings } from './options.js'
@@ -56,8 +56,12 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
     const outcomes = await settle(reception.files, file => file.publish(), { concurrency: PUBLISHING, signal })
     // Stopped in the middle of a file.
     while (outcomes.length < reception.names.length) outcomes.push({ status: 'rejected', reason: signal.reason })
+    // Before the answer, because the process may end after it.
+    if (signal.aborted) await reception.discard()
     if (outcomes.length === 0) throw emptiness(reception)
-    if (reception.failure() !== undefined || reception.isExhausted() || signal.aborted) stopReading(request, reply)
+    // Closed at once, a connection takes the answer with it when the client is still sending.
+    if (reception.isExhausted()) stopReading(request, reply)
+    else if (!request.raw.complete) reply.header('connection', 'close')
     if (reception.failure() !== undefined) request.log.info({ err: reception.failure() }, 'the form was not read to its end')
     return reply.multiStatus(outcomes, { keys: reception.names })
   } finally {
@@ -65,23 +69,31 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
   }
 }
 
-/** Milliseconds in which a client can read its answer before a connection is closed that it still sends on. */
-const LINGER = 1_000
+/** Milliseconds that a client may go on sending what nobody wants, so that it comes to read its answer. */
+const LINGER = 10_000
 
-/** Ends the connection after the answer, when the client may go on sending what nobody wants. */
+/** Ends the connection some time after the answer, when the client may go on sending. */
 function stopReading ({ raw }: FastifyRequest, reply: FastifyReply): void {
   if (raw.complete) return
-  reply.header('connection', 'close')
   reply.raw.once('finish', () => {
     const timer = setTimeout(() => raw.destroy(), LINGER)
-    raw.once('close', () => clearTimeout(timer))
+    for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer))
   })
 }
 
 function readIncoming (request: FastifyRequest, { limits, idleTimeout }: UploadSettings, signal: AbortSignal) {
   if (!request.headers['content-type']?.toLowerCase().startsWith('multipart/form-data')) return readEntries(request.body)
   if (request.raw.readableDidRead) throw new BodyConsumed()
+  expectSize(Number(request.headers['content-length'] ?? 0), limits.total)
   return readMultipart(request.raw, { maxFiles: limits.files, idleTimeout, signal })
+}
+
+/** Bytes that a form may have beside the content of its files. */
+const FORM_SIZE = 1024 * 1024
+
+/** A form that says itself that it is too large is refused before anything is stored. */
+function expectSize (size: number, total: number): void {
+  if (size > total + FORM_SIZE) throw new UploadTooLarge(total, size)
 }
 
 function emptiness (reception: Reception): Error {

@@ -21,8 +21,12 @@ export interface S3Options {
 const PART_SIZE = 5 * 1024 * 1024
 const PARTS_UNDER_WAY = 2
 
-/** Milliseconds before each further try to remove the parts of an upload that failed, as when the server was gone. */
-const ABORT_RETRIES = [500, 1_000, 2_000, 4_000, 8_000]
+/** Milliseconds before the first further try to remove the parts of an upload, as when the server is gone; then twice as long. */
+const FIRST_DELAY = 500
+const LONGEST_DELAY = 30_000
+
+/** Milliseconds after which the parts are left to the lifecycle rule of the bucket. */
+const GIVE_UP = 60 * 60 * 1000
 
 /**
  * Makes a storage that streams each file into an object under a key of its own making. An object appears when all of it
@@ -80,7 +84,8 @@ async function removeParts (client: S3Client, parts: Parts): Promise<void> {
 }
 
 async function retryRemove (client: S3Client, parts: Parts): Promise<void> {
-  for (const delay of ABORT_RETRIES) {
+  const end = Date.now() + GIVE_UP
+  for (let delay = FIRST_DELAY; Date.now() < end; delay = Math.min(delay * 2, LONGEST_DELAY)) {
     await setTimeout(delay, undefined, { ref: false })
     if (await tryRemove(client, parts)) return
   }
