@@ -192,9 +192,10 @@ t.test('what are no results at all is an error that says what was expected, unle
 
 t.test('words that are no contract end in an error, not in silence', async t => {
   async function * results () { yield rejected(1) }
-  const { response } = await ask(t, { results, options: { contract: {} as never } })
-
-  t.equal(response.statusCode, 500)
+  for (const route of [withContract, withItems]) {
+    const { response } = await ask(t, { route, payload: abc, results, options: { contract: {} as never } })
+    t.equal(response.statusCode, 500)
+  }
 })
 
 t.test('results in another order, too few or too many, are matched to their items by key', async t => {
@@ -309,6 +310,14 @@ t.test('an outcome whose value cannot be read is one failure', async t => {
   })
 
   t.strictSame(response.json().results, [created('a', 1), refused('b', INVALID), created('c', 3)])
+})
+
+t.test('a result whose key cannot be read keeps its place', async t => {
+  const result = Object.defineProperty({}, 'email', { enumerable: true, get () { throw new Error('secret') } })
+  for (const bad of [result, fulfilled(result), revocable.proxy]) {
+    const { response } = await ask(t, { route: withItems, payload: abc, results: [created('a', 1), bad, fulfilled({ contactId: 3 })] })
+    t.strictSame(response.json().results, [created('a', 1), refused('b', INVALID), created('c', 3)])
+  }
 })
 
 t.test('the status is 200 without a failure where the plugin or the call says collapse, else 207', async t => {
