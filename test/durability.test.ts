@@ -67,7 +67,7 @@ async function uploadUntilDead (port: string, { hashes, reported }: Sent): Promi
 
 async function start (dir: string): Promise<{ server: ChildProcess, port: string }> {
   const server = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'fixtures', 'upload-server.ts')], {
-    env: { PATH: process.env.PATH, UPLOAD_DIR: dir }, stdio: ['ignore', 'pipe', 'inherit']
+    env: { PATH: process.env.PATH, UPLOAD_DIR: dir, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit']
   })
   const [port] = await once(createInterface(server.stdout!), 'line') as [string]
   return { server, port }

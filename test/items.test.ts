@@ -49,7 +49,7 @@ t.test('an invalid item fails alone, the handler sees only the valid ones, resul
       { id: 'b', status: 'done', seen: { id: 'b', n: 2 } },
       invalid(3, '#/n', "must have required property 'n'"),
       { id: 4, status: 'done', seen: { id: 4, n: 4 } },
-      invalid('five', '#', 'must be object; received string')
+      invalid(null, '#', 'must be object; received string')
     ]
   })
   t.strictSame(ran, [[{ id: 'b', n: 2 }, { id: 4, n: 4 }]])
@@ -131,7 +131,7 @@ t.test('nothing in an item is coerced or removed, though Fastify does so by defa
   t.equal(response.statusCode, 207)
   t.strictSame(response.json().results, [
     invalid(null, '#', 'must be integer; received null'),
-    invalid('7', '#', 'must be integer; received string'),
+    invalid(null, '#', 'must be integer; received string'),
     invalid(null, '#', 'must be integer; received boolean'),
     { id: 8, status: 'done', seen: 8 }
   ])
@@ -386,4 +386,13 @@ t.test('a contract on a route without items leaves the request alone', async t =
   t.equal((await app.inject({ method: 'POST', url: '/any', payload: [] })).body, '{"results":[{"id":1,"status":"done","seen":[]}]}')
   t.equal((await app.inject({ method: 'POST', url: '/', payload: { n: '5' } })).body, '{"results":[{"id":1,"status":"done","seen":{"n":5}}]}')
   t.equal((await app.inject({ method: 'HEAD', url: '/' })).statusCode, 207)
+})
+
+t.test('an item that is no object does not pass for the key of another', async t => {
+  const { post } = await buildThings(t, Type.Array(Thing))
+
+  const response = await post([{ id: 5, n: 1 }, 5])
+
+  t.equal(response.statusCode, 207)
+  t.match(response.json().results, [{ id: 5 }, { id: null, code: 'INVALID_ITEM' }])
 })

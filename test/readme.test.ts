@@ -39,7 +39,7 @@ t.test('every snippet type-checks under strict', async t => {
 
 t.test('the first snippet answers as the README says', async t => {
   const port = await freePort()
-  const server = spawn('npx', ['tsx', files[0]!], { cwd: root, env: { ...process.env, PORT: String(port) }, detached: true, stdio: 'inherit' })
+  const server = spawn('npx', ['tsx', files[0]!], { cwd: root, env: { PATH: process.env.PATH, PORT: String(port), _TAPJS_PROCESSINFO_COVERAGE_: '0' }, detached: true, stdio: 'inherit' })
   t.teardown(async () => {
     process.kill(-server.pid!)
     await once(server, 'exit')

@@ -24,14 +24,16 @@ async function start (t: Test, command: [string, ...string[]], env: Record<strin
   const port = await freePort()
   const [program, ...args] = command
   const server = spawn(program, args, {
-    cwd: root, env: { PATH: process.env.PATH, PORT: String(port), ...env }, stdio: ['ignore', 'pipe', 'inherit'], detached: true
+    cwd: root, env: { PATH: process.env.PATH, PORT: String(port), _TAPJS_PROCESSINFO_COVERAGE_: '0', ...env }, stdio: ['ignore', 'pipe', 'inherit'], detached: true
   })
   const exited = once(server, 'exit')
   t.teardown(async () => {
     if (server.exitCode !== null || server.signalCode !== null) return
     // The whole group, because npm leaves what it has started.
     process.kill(-server.pid!, 'SIGTERM')
+    const impatience = setTimeout(() => process.kill(-server.pid!, 'SIGKILL'), 10_000)
     await exited
+    clearTimeout(impatience)
   })
   let output = ''
   server.stdout.on('data', chunk => { output += chunk })
@@ -47,7 +49,7 @@ const example = (name: string): [string, ...string[]] => [process.execPath, ...p
 
 /** Runs a printed command in a shell, and reads the answer that `curl -i` prints. */
 async function shell (command: string) {
-  const { stdout } = await run('sh', ['-c', command], { cwd: root, env: { PATH: process.env.PATH } })
+  const { stdout } = await run('sh', ['-c', command], { cwd: root, env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
   const [head, body] = stdout.split('\r\n\r\n').slice(-2) as [string, string]
   return { status: head.split('\r\n')[0], counts: /^multi-status: (.*)$/m.exec(head)?.[1], body: JSON.parse(body) }
 }

@@ -13,7 +13,7 @@ const stalled = failed('stalled.txt', 'Storage timeout', 'STORAGE_TIMEOUT', 504,
 for (const step of ['open', 'write', 'publish'] as const) {
   t.test(`a storage that stalls in ${step} fails the one file when its time is up`, async t => {
     const dir = t.testdir()
-    const { send } = await buildUpload(t, { storage: stalling(dir, step), storageTimeout: 50 })
+    const { send } = await buildUpload(t, { storage: stalling(dir, step), storageTimeout: 500 })
 
     const answer = await send(form(filePart('a.txt'), filePart('stalled.txt'), filePart('b.txt')))
 
@@ -28,7 +28,7 @@ t.test('a file that a storage opens too late is removed', async t => {
   const storage = disk({ dir })
   const { send } = await buildUpload(t, {
     storage: { ...storage, open: async file => { await late; return storage.open(file) } },
-    storageTimeout: 50
+    storageTimeout: 500
   })
 
   const answer = await send(form(filePart('stalled.txt')))

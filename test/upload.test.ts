@@ -4,6 +4,7 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
 import multipart from '@fastify/multipart'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -172,7 +173,7 @@ t.test('files are published in parallel, at most eight at once, and answered in 
       async discard () {},
       async publish () {
         most = Math.max(most, ++publishing)
-        await new Promise(resolve => setTimeout(resolve, Number(name) % 3))
+        await setTimeout(Number(name) % 3)
         publishing--
         return { key: name }
       }
@@ -326,7 +327,15 @@ t.test('a client that goes between two files leaves only whole ones', async t =>
 })
 
 t.test('an app that closes answers for the file that is on its way, and leaves nothing of it', async t => {
-  const { app, dir } = await buildUpload(t, {}, { plugin: { closeGrace: 50 } })
+  const dir = t.testdir()
+  const { open } = disk({ dir })
+  const storage: Storage = {
+    async open (file) {
+      const sink = await open(file)
+      return { ...sink, discard: () => setTimeout(200).then(sink.discard) }
+    }
+  }
+  const app = await build(t, { plugin: { upload: { storage }, closeGrace: 50 } })
   const socket = await connectTo(t, app)
   const answer = exchange(socket, request(form(filePart('a'), filePart('b', Buffer.alloc(4 * MB)))).subarray(0, 3 * MB))
   await waitFor('a file and a temporary one', async () => (await readdir(dir)).length === 2 && (await temporaries(dir)).length === 1)

@@ -63,7 +63,9 @@ function withItemErrors (responses: unknown): Record<string, unknown> {
 /** Validates the items when Fastify would have validated the body: after every other preValidation hook. */
 function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemArray, contract: AnyContract): void {
   const { body: _, ...schema } = route.schema!
-  route.schema = { ...schema, ...(itemArray.rest !== undefined && { body: itemArray.rest }), response: withItemErrors(schema.response) }
+  // A compiler of the app's own may know nothing of JSON Schema.
+  const speaksJsonSchema = app.serializerCompiler === undefined || route.serializerCompiler !== undefined
+  route.schema = { ...schema, ...(itemArray.rest !== undefined && { body: itemArray.rest }), response: speaksJsonSchema ? withItemErrors(schema.response) : schema.response }
 
   let rules: ItemRules
   app.addHook('onReady', async () => { rules = compileRules(itemArray, contract, createCompiler(app.getSchemas())) })

@@ -26,7 +26,8 @@ export function findItemArray (body: JsonSchema | undefined): ItemArray | undefi
   if (arrays.length !== 1) return undefined
   const [member, array] = arrays[0] as [string, ArraySchema]
   const required = (body.required ?? []).filter(name => name !== member)
-  const rest = { ...body, properties: { ...body.properties, [member]: {} }, required }
+  const isAlone = Object.keys(body.properties!).length === 1 && body.additionalProperties === undefined
+  const rest = isAlone ? undefined : { ...body, properties: { ...body.properties, [member]: {} }, required }
   return { ...splitArray(array), member, rest }
 }
 

@@ -89,9 +89,10 @@ function receipt (body: unknown, member: string | undefined): string {
   return `${typeOf((body as Record<string, unknown>)[member])} there`
 }
 
-/** An item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
-function keyOf (item: unknown, { key, validateKey }: ItemRules): Key | null {
-  const found = typeOf(item) === 'object' ? (item as Record<string, unknown>)[key] : item
+/** A valid item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
+function keyOf (item: unknown, { key, validateKey, validateItem }: ItemRules): Key | null {
+  const isOwn = typeOf(item) !== 'object' && validateItem(item) === undefined
+  const found = isOwn ? item : (item as Record<string, unknown> | null)?.[key]
   if (typeof found !== 'string' && typeof found !== 'number') return null
   return validateKey(found) === undefined ? found : null
 }

@@ -8,6 +8,7 @@ import type { FileInfo, Sink, Storage } from './storage.js'
  */
 export function withDeadline (storage: Storage, timeout: number): Storage {
   return {
+    publishing: storage.publishing,
     start: async () => storage.start?.(),
     async open (file: FileInfo) {
       const opening = storage.open(file)

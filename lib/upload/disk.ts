@@ -31,6 +31,9 @@ const STALE = 24 * 60 * 60 * 1000
 const BATCH = 256 * 1024
 const PIECES = 64
 
+/** Enough that they share the syncs of the directory; each may hold a batch in memory. */
+const PUBLISHING = 32
+
 /**
  * Makes a storage that keeps each file under a name of its own making. Content is written to a temporary file, synced
  * and then linked to its final name, so that a file is either whole and durable or not there.
@@ -39,6 +42,7 @@ const PIECES = 64
 export function disk ({ dir, sync = true }: DiskOptions): Storage {
   const syncNames = createDirectorySync(dir)
   return {
+    publishing: PUBLISHING,
     async start () {
       await mkdir(dir, { recursive: true })
       await sweep(dir)

@@ -8,7 +8,7 @@ import { readMultipart } from './multipart.js'
 import type { UploadSettings } from './options.js'
 import { receive, type Reception } from './receive.js'
 
-/** How many files are made durable while the next ones are read. */
+/** How many files are made durable while the next ones are read, unless the storage says how many. */
 const PUBLISHING = 8
 
 /** Registers the route in a context of its own, so that the multipart parser stays there. */
@@ -53,7 +53,8 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
   const signal = reply.batchSignal()
   const reception = receive(readIncoming(request, settings, signal), { ...settings, signal })
   try {
-    const outcomes = await settle(reception.files, file => file.publish(), { concurrency: PUBLISHING, signal })
+    const concurrency = settings.storage.publishing ?? PUBLISHING
+    const outcomes = await settle(reception.files, file => file.publish(), { concurrency, signal })
     // Stopped in the middle of a file.
     while (outcomes.length < reception.names.length) outcomes.push({ status: 'rejected', reason: signal.reason })
     // Before the answer, because the process may end after it.

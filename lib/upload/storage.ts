@@ -24,4 +24,6 @@ export interface Storage {
   start? (): Promise<void>
   /** Begins a file. */
   open (file: FileInfo): Promise<Sink>
+  /** How many files of one upload may be published at once, while the next ones are read. @default 8 */
+  readonly publishing?: number
 }
