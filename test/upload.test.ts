@@ -4,9 +4,9 @@ import { readdir, readFile, rm } from 'node:fs/promises'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import multipart from '@fastify/multipart'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { disk, ItemError, type Storage } from '../lib/index.js'
 import { build, type LogLine } from './fixtures/build.js'
@@ -359,6 +359,25 @@ t.test('a file that is being published when the app closes is answered', async t
   t.match(parseAnswer(await answer).results, [{ file: 'a', status: 'failed', statusCode: 424, retryable: true }])
 })
 
+t.test('as many files are published at once as the storage says', async t => {
+  for (const [publishing, expected] of [[undefined, 8], [1, 1], [3, 3]] as const) {
+    let most = 0
+    let now = 0
+    const publish = async () => {
+      most = Math.max(most, ++now)
+      await waitFor('all that may come', () => most >= expected)
+      await setImmediate()
+      now--
+      return { key: 'key' }
+    }
+    const storage: Storage = { publishing, open: async () => ({ async write () {}, async discard () {}, publish }) }
+    const { app } = await buildUpload(t, { storage })
+    const files = Array.from({ length: 50 }, (_, index) => `${index}`)
+    const { statusCode, headers } = await app.inject({ method: 'POST', url: '/upload', payload: { files } })
+    t.strictSame([statusCode, headers['multi-status'], most], [207, 'total=50, succeeded=50, failed=0', expected])
+  }
+})
+
 t.test('one name may be used by many files, in one request and in several at once', async t => {
   const { dir, send } = await buildUpload(t)
   const contents = Array.from({ length: 10 }, (_, index) => `content ${index}`)
@@ -452,7 +471,8 @@ t.test('an app that has @fastify/multipart keeps it, and its forms are streamed'
 })
 
 t.test('a form that another plugin has read already is refused with the reason', async t => {
-  const { dir, send } = await buildUpload(t, {}, { before: app => app.register(multipart, { attachFieldsToBody: true }) })
+  const read = async ({ raw }: FastifyRequest) => { raw.resume(); await once(raw, 'end') }
+  const { dir, send } = await buildUpload(t, {}, { before: app => app.addHook('preValidation', read) })
   await checkRefusal(t, dir, await send(form(filePart('a'))), 500, 'FST_MULTI_STATUS_BODY_CONSUMED',
     'Expected the form to be unread, so that it can be streamed; another plugin has read it already, as @fastify/multipart does with attachFieldsToBody')
 })
@@ -504,3 +524,9 @@ function parseAnswer (answer: string): { head: string, results: { file: string, 
   const end = answer.indexOf('\r\n\r\n')
   return { head: answer.slice(0, end + 2), results: JSON.parse(answer.slice(end)).results }
 }
+
+t.test('an app whose @fastify/multipart reads every form into the body leaves those of /upload alone', async t => {
+  const { dir, send } = await buildUpload(t, {}, { before: app => app.register(multipart, { attachFieldsToBody: true }) })
+
+  await checkAnswer(t, dir, await send(form(filePart('a.txt'))), [uploaded('a.txt')])
+})

@@ -27,9 +27,9 @@ export function readFileHeader (header: PartHeader): { name: string, type: strin
   return name === undefined && type !== BINARY ? undefined : { name: name ?? '', type }
 }
 
-/** @returns the name of a field; undefined when it has none */
+/** @returns the name of a part that is a field; undefined when it has none */
 export function readFieldName (header: PartHeader): string | undefined {
-  return readParameters(header['content-disposition']?.[0] ?? '').get('name')
+  return readParameters(header['content-disposition']![0]!).get('name')
 }
 
 /** @returns the boundary between the parts of a form; undefined when there is none */

@@ -88,7 +88,6 @@ function toReceived (stored: StoredFile | { reason: unknown }, unpublished: Set<
 }
 
 function incomplete (cause: unknown): ItemError {
-  if (cause instanceof ItemError) return cause
   return new ItemError('Upload incomplete', { code: 'UPLOAD_INCOMPLETE', statusCode: 400, retryable: true, cause })
 }
 

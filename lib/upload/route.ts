@@ -15,10 +15,9 @@ const PUBLISHING = 8
 export async function registerUpload (app: FastifyInstance, settings: UploadSettings): Promise<void> {
   app.addHook('onReady', async () => settings.storage.start?.())
   await app.register(async child => {
-    if (!child.hasContentTypeParser('multipart/form-data')) {
-      // Left unread: the handler streams it.
-      child.addContentTypeParser('multipart/form-data', (_request, _payload, done) => done(null))
-    }
+    // The app's own parser, if it has one, may read the form before the handler can stream it.
+    if (child.hasContentTypeParser('multipart/form-data')) child.removeContentTypeParser('multipart/form-data')
+    child.addContentTypeParser('multipart/form-data', (_request, _payload, done) => done(null))
     child.route(uploadRoute(settings))
   })
 }
