@@ -1,5 +1,5 @@
 // The plugin: options -> documentation -> decorators -> routes.
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import './core/decorators.js'
 import { prepareContractRoutes } from './core/contract-route.js'
@@ -24,9 +24,19 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   refuseEarlyRoutes(app)
 
   await app.register(async routes => {
+    followErrorHandler(routes, app)
     if (upload !== false) await registerUpload(routes, upload)
     if (tasks !== false) routes.route(tasksRoute(tasks))
   }, { prefix })
+}
+
+/** Fastify gives a context the error handler that its parent has by then; an app may set its own only after the plugin. */
+function followErrorHandler (routes: FastifyInstance, app: FastifyInstance): void {
+  const first = app.errorHandler
+  routes.setErrorHandler((error: FastifyError, request, reply) => {
+    if (app.errorHandler === first) throw error
+    return app.errorHandler(error, request, reply)
+  })
 }
 
 const IN_TIME = Symbol('fastify-multi-status.in-time')

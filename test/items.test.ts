@@ -222,6 +222,57 @@ t.test('an item schema may refer to what the app has added with addSchema', asyn
   ])
 })
 
+const thing = { type: 'object', required: ['id'], properties: { id: { $ref: '#/definitions/id' } } }
+const definitions = { id: { type: 'integer' } }
+
+const bodies: [name: string, body: object, items: (things: object[]) => object, shared?: object][] = [
+  ['be a shared schema', { $ref: 'things#' }, things => things, { $id: 'things', type: 'array', items: thing, definitions }],
+  ['be a place in a shared schema', { $ref: 'all#/definitions/a~1b' }, things => things,
+    { $id: 'all', definitions: { 'a/b': { type: 'array', items: thing }, ...definitions } }],
+  ['be a shared object', { $ref: 'request' }, list => ({ list, more: 1 }),
+    { $id: 'request', type: 'object', required: ['more'], properties: { list: { type: 'array', items: thing }, more: { type: 'integer' } }, definitions }],
+  ['have definitions of its own', { type: 'array', items: { $ref: '#/$defs/thing' }, $defs: { thing: { type: 'object', required: ['id'], properties: { id: { type: 'integer' } } } } }, things => things],
+  ['have a union whose branches refer to its definitions', {
+    type: 'array',
+    items: { anyOf: ['a', 'b'].map(kind => ({ ...thing, required: ['id', 'kind'], properties: { ...thing.properties, kind: { const: kind } } })) },
+    definitions
+  }, things => things.map(one => ({ ...one, kind: 'b' }))],
+  ['be the content of one media type', { content: { 'application/json': { schema: { type: 'array', items: thing, definitions } } } }, things => things],
+  ['be an object in the content of one media type',
+    { content: { 'application/json': { schema: { type: 'object', required: ['more'], properties: { list: { type: 'array', items: thing }, more: { type: 'integer' } }, definitions } } } },
+    list => ({ list, more: 1 })]
+]
+
+for (const [name, body, wrap, shared] of bodies) {
+  t.test(`the schema of a body may ${name}`, async t => {
+    const { post } = await buildThings(t, body, { before: app => shared !== undefined && app.addSchema(shared) })
+
+    const response = await post(wrap([{ id: 1 }, { id: '2' }]))
+    t.equal(response.statusCode, 207)
+    t.match(response.json().results, [
+      { id: 1, status: 'done' },
+      invalid('2', '#/id', 'must be integer; received string')
+    ])
+    const rest = wrap([{ id: 1 }])
+    if ('more' in rest) t.match((await post({ ...rest, more: {} })).json(), { statusCode: 400, code: 'FST_ERR_VALIDATION' })
+  })
+}
+
+t.test('a shared schema that is not there yet is an error that says so', async t => {
+  await t.rejects(buildThings(t, { $ref: 'things#' }), {
+    code: 'FST_MULTI_STATUS_INVALID_OPTION',
+    message: 'fastify-multi-status: the body of a bulk route must be a schema that the app has already; call addSchema before the route; received "things#"'
+  })
+})
+
+t.test('a body of several media types is validated by Fastify, because what it is is known only when it comes', async t => {
+  const schema = { type: 'array', items: { type: 'object', properties: { id: { type: 'integer' } } } }
+  const { ran, post } = await buildThings(t, { content: { 'application/json': { schema }, 'application/other': { schema } } })
+
+  t.match((await post([{ id: 'x' }])).json(), { statusCode: 400, code: 'FST_ERR_VALIDATION' })
+  t.strictSame(ran, [])
+})
+
 t.test('two items with one key are a whole-request error that names the keys', async t => {
   const { ran, post } = await buildThings(t, Things)
 

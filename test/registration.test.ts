@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import multipart from '@fastify/multipart'
 import { Type } from '@sinclair/typebox'
-import Fastify, { type FastifyError, type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import multiStatus, { bulkRoute, disk, fastifyMultiStatus, generic, type FastifyMultiStatusOptions } from '../lib/index.js'
-import { build } from './fixtures/build.js'
+import { build, type LogLine } from './fixtures/build.js'
 
 const handlers = { echo: { handler: (payload: unknown) => payload } }
 const tasks = { tasks: [{ taskId: 1, type: 'echo', payload: 'hi' }] }
@@ -84,6 +84,34 @@ t.test("whole-request errors go through the app's own error handler, failed item
   t.strictSame(seen, ['BATCH_EMPTY', 'BATCH_EMPTY', 'INVALID_ITEMS'].map(code => `FST_MULTI_STATUS_${code}`))
 })
 
+t.test('an error handler that the app sets only after the plugin is asked too, and may pass on', async t => {
+  const app = await build(t, { plugin: { tasks: { handlers }, upload: (await storageIn(t)).upload } })
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (request.headers['x-pass'] !== undefined) throw error
+    return reply.code(418).send({ mine: error.code })
+  })
+
+  for (const [url, code] of [['/tasks', 'FST_MULTI_STATUS_BODY_NOT_BATCH'], ['/upload', 'FST_MULTI_STATUS_BODY_NOT_BATCH']] as const) {
+    const mine = await app.inject({ method: 'POST', url, payload: {} })
+    const passed = await app.inject({ method: 'POST', url, payload: {}, headers: { 'x-pass': '1' } })
+
+    t.equal(mine.statusCode, 418)
+    t.strictSame(mine.json(), { mine: code })
+    t.equal(passed.statusCode, 400)
+    t.match(passed.json(), { statusCode: 400, code, error: 'Bad Request', message: /^Expected/ })
+  }
+})
+
+t.test('an error that nobody handles is logged once', async t => {
+  const lines: LogLine[] = []
+  const app = await build(t, { plugin: { tasks: { handlers } }, onLog: line => lines.push(line) })
+  app.addHook('preHandler', async () => { throw new Error('Out of order') })
+  const response = await app.inject({ method: 'POST', url: '/tasks', payload: tasks })
+
+  t.equal(response.statusCode, 500)
+  t.equal(lines.filter(({ msg }) => msg === 'Out of order').length, 1)
+})
+
 t.test('a prefix, and that of the context it is registered in, come before the paths', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -132,6 +160,34 @@ t.test('the Ajv options of the app hold for its own routes and change no item', 
   t.strictSame(own.json(), { list: [1] })
   t.strictSame(seen, [{ id: 2, more: true }])
   t.match(items.json().results, [{ id: '1', code: 'INVALID_ITEM' }, { id: 2, status: 'success' }, { id: null, code: 'INVALID_ITEM' }])
+})
+
+t.test('keywords and formats of the app are known to item schemas, however the app came to them', async t => {
+  const fastify: FastifyServerOptions = {
+    ajv: {
+      customOptions: { keywords: [{ keyword: 'isEven', validate: (_: boolean, value: number) => value % 2 === 0 }], formats: { shout: /^[A-Z]+$/ } },
+      plugins: [ajv => ajv.addKeyword({ keyword: 'isSmall', validate: (_: boolean, value: number) => value < 10 })],
+      onCreate: ajv => { ajv.addFormat('whisper', /^[a-z]+$/) }
+    }
+  }
+  const app = await build(t, { fastify })
+  const Own = Type.Object({
+    id: Type.Integer({ isEven: true, isSmall: true }), a: Type.String({ format: 'shout' }), b: Type.String({ format: 'whisper' })
+  })
+  await app.register(async child => {
+    child.route(bulkRoute({ url: '/items', contract: generic, item: Own, handler: () => {} }))
+  })
+
+  const items = [{ id: 2, a: 'A', b: 'b' }, { id: 3, a: 'A', b: 'b' }, { id: 12, a: 'A', b: 'b' }, { id: 4, a: 'a', b: 'b' }, { id: 6, a: 'A', b: 'B' }]
+  const { results } = (await app.inject({ method: 'POST', url: '/items', payload: items })).json()
+
+  t.match(results, [
+    { id: 2, status: 'success' },
+    { id: 3, errors: [{ pointer: '#/id', detail: 'must pass "isEven" keyword validation' }] },
+    { id: 12, errors: [{ pointer: '#/id', detail: 'must pass "isSmall" keyword validation' }] },
+    { id: 4, errors: [{ pointer: '#/a', detail: 'must match format "shout"' }] },
+    { id: 6, errors: [{ pointer: '#/b', detail: 'must match format "whisper"' }] }
+  ])
 })
 
 t.test('compilers of the app that know no JSON schema, as those of Zod, are not shown any', async t => {

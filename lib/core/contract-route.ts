@@ -31,8 +31,8 @@ export function prepareContractRoutes (app: FastifyInstance, status: StatusPolic
  */
 function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
   const given = route.schema ?? {}
-  const published = documentRoute(given, contract, status)
-  const itemArray = findItemArray(given.body as JsonSchema | undefined)
+  const itemArray = findItemArray(given.body as JsonSchema | undefined, id => app.getSchema(id))
+  const published = documentRoute(given, contract, status, itemArray !== undefined)
   route.schema = withoutResults(given, contract)
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
@@ -68,7 +68,7 @@ function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemAr
   route.schema = { ...schema, ...(itemArray.rest !== undefined && { body: itemArray.rest }), response: speaksJsonSchema ? withItemErrors(schema.response) : schema.response }
 
   let rules: ItemRules
-  app.addHook('onReady', async () => { rules = compileRules(itemArray, contract, createCompiler(app.getSchemas())) })
+  app.addHook('onReady', async () => { rules = compileRules(itemArray, contract, createCompiler(app)) })
   route.preValidation = [route.preValidation ?? [], async (request: FastifyRequest, reply: FastifyReply) => {
     const batch = readBatch(request.body, rules)
     varyByPrefer(reply)

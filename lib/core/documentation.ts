@@ -4,7 +4,6 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
 import { exampleOf } from './example.js'
-import { findItemArray } from './item-array.js'
 import type { StatusPolicy } from './reply.js'
 import type { JsonSchema } from './tagged-union.js'
 
@@ -43,11 +42,14 @@ const HEADERS = {
   'Preference-Applied': { type: 'string', description: 'The preferences that were honoured (RFC 7240)' }
 }
 
-/** The schema of a bulk route with everything that its contract implies; what the route says itself wins. */
-export function documentRoute (schema: FastifySchema, contract: AnyContract, status: StatusPolicy): FastifySchema {
+/**
+ * The schema of a bulk route with everything that its contract implies; what the route says itself wins.
+ * @param isStrict whether the items are known before the handler runs, and can be refused; those of a form are not
+ */
+export function documentRoute (
+  schema: FastifySchema, contract: AnyContract, status: StatusPolicy, isStrict: boolean
+): FastifySchema {
   const results = { 207: resultsOf(contract), ...(status === 'collapse' && { 200: allSucceeded(contract) }) }
-  // Where the items are not known before the handler runs, as in a form, none can be refused before.
-  const isStrict = findItemArray(schema.body as JsonSchema | undefined) !== undefined
   return {
     ...schema,
     headers: schema.headers ?? Type.Object({ prefer: preferOf(isStrict) }),

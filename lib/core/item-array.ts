@@ -1,5 +1,7 @@
 // Finds the items in the schema of a body.
-import type { JsonSchema } from './tagged-union.js'
+import { InvalidOption } from '../errors.js'
+import { show } from './settle-options.js'
+import { definitionsOf, type JsonSchema } from './tagged-union.js'
 
 /** How many items a request may have when the schema of its body does not say `maxItems`. */
 export const DEFAULT_MAX_ITEMS = 1000
@@ -17,10 +19,32 @@ export interface ItemArray {
   readonly rest: JsonSchema | undefined
 }
 
-/** @returns undefined when the body is neither an array nor an object with exactly one array in it */
-export function findItemArray (body: JsonSchema | undefined): ItemArray | undefined {
+/** Finds a schema by its `$id`, as `fastify.getSchema` does. */
+export type GetSchema = (id: string) => unknown
+
+/**
+ * Looks behind a `$ref` to a shared schema, and into `content` where that has one media type only.
+ * @returns undefined when the body is neither an array nor an object with exactly one array in it
+ */
+export function findItemArray (body: JsonSchema | undefined, getSchema: GetSchema): ItemArray | undefined {
   if (body === undefined || body === null) return undefined
-  if (isArraySchema(body)) return { ...splitArray(body), member: undefined, rest: undefined }
+  if (typeof body.$ref === 'string') return findItemArray(withoutId(resolve(body.$ref, getSchema)), getSchema)
+  if (body.content !== undefined) return findInContent(body.content as Content, getSchema)
+  return findInSchema(body)
+}
+
+type Content = Record<string, { schema?: JsonSchema }>
+
+/** Of several media types, only one of which may have items, nothing is known before the request. */
+function findInContent (content: Content, getSchema: GetSchema): ItemArray | undefined {
+  const [[type, media] = [], ...others] = Object.entries(content)
+  const found = others.length > 0 ? undefined : findItemArray(media?.schema, getSchema)
+  return found?.rest === undefined ? found : { ...found, rest: { content: { [type!]: { ...media, schema: found.rest } } } }
+}
+
+function findInSchema (body: JsonSchema): ItemArray | undefined {
+  const definitions = definitionsOf(body)
+  if (isArraySchema(body)) return { ...splitArray(body, definitions), member: undefined, rest: undefined }
 
   const arrays = Object.entries(body.properties ?? {}).filter(([, schema]) => isArraySchema(schema))
   if (arrays.length !== 1) return undefined
@@ -28,12 +52,35 @@ export function findItemArray (body: JsonSchema | undefined): ItemArray | undefi
   const required = (body.required ?? []).filter(name => name !== member)
   const isAlone = Object.keys(body.properties!).length === 1 && body.additionalProperties === undefined
   const rest = isAlone ? undefined : { ...body, properties: { ...body.properties, [member]: {} }, required }
-  return { ...splitArray(array), member, rest }
+  return { ...splitArray(array, definitions), member, rest }
 }
 
-/** An array may have rules of its own, as `uniqueItems`. */
-function splitArray ({ items, maxItems, $id: _, ...array }: ArraySchema): Pick<ItemArray, 'array' | 'items' | 'maxItems'> {
-  return { array, items, maxItems: typeof maxItems === 'number' ? maxItems : DEFAULT_MAX_ITEMS }
+/** @param reference a shared schema, `contacts#` or `contacts`, or a place in one, `contacts#/definitions/list` */
+function resolve (reference: string, getSchema: GetSchema): JsonSchema | undefined {
+  const [id, pointer = ''] = reference.split('#')
+  const shared = getSchema(id!) as JsonSchema | undefined
+  if (shared === undefined) {
+    throw new InvalidOption('the body of a bulk route', 'a schema that the app has already; call addSchema before the route', show(reference))
+  }
+  const place = pointer.split('/').slice(1).reduce<unknown>((schema, name) =>
+    (schema as Record<string, unknown> | undefined)?.[name.replaceAll('~1', '/').replaceAll('~0', '~')], shared)
+  return pointer === '' ? shared : { ...definitionsOf(shared), ...place as JsonSchema }
+}
+
+/** A copy that is changed must not be taken for the schema that the app has under this name. */
+function withoutId (schema: JsonSchema | undefined): JsonSchema | undefined {
+  return schema === undefined ? undefined : Object.fromEntries(Object.entries(schema).filter(([name]) => name !== '$id'))
+}
+
+/** An array may have rules of its own, as `uniqueItems`; its items may refer to the definitions of the body. */
+function splitArray (
+  { items, maxItems, $id: _, ...array }: ArraySchema, definitions: JsonSchema
+): Pick<ItemArray, 'array' | 'items' | 'maxItems'> {
+  return {
+    array: { ...definitions, ...array },
+    items: '$id' in items ? items : { ...definitions, ...items },
+    maxItems: typeof maxItems === 'number' ? maxItems : DEFAULT_MAX_ITEMS
+  }
 }
 
 type ArraySchema = JsonSchema & { items: JsonSchema }

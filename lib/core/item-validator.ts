@@ -1,7 +1,8 @@
 // Compiles the schema of an item into a function that says what is wrong with one item.
 import { AjvCompiler } from '@fastify/ajv-compiler'
+import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { ItemProblem } from '../../schemas/index.js'
-import { findTaggedUnion, type JsonSchema, type TaggedUnion } from './tagged-union.js'
+import { definitionsOf, findTaggedUnion, type JsonSchema, type TaggedUnion } from './tagged-union.js'
 
 /** Says what is wrong with a value: undefined when nothing is. */
 export type Validate = (value: unknown) => ItemProblem[] | undefined
@@ -24,15 +25,19 @@ interface CompiledSchema {
 
 /**
  * Makes a compiler. Nothing is coerced and nothing removed: an item is what was sent, or it is invalid.
- * @param sharedSchemas what `$ref` can refer to, as from `fastify.getSchemas()`
+ * @param app whose shared schemas `$ref` can refer to, and whose keywords and formats schemas can use
  */
-export function createCompiler (sharedSchemas: Record<string, unknown> = {}): Compile {
-  const compile = AjvCompiler()(sharedSchemas as Record<string, object>, {
+export function createCompiler (app?: FastifyInstance): Compile {
+  const { customOptions, plugins, onCreate } = ajvOptionsOf(app)
+  const compile = AjvCompiler()((app?.getSchemas() ?? {}) as Record<string, object>, {
+    ...(plugins !== undefined && { plugins }),
+    ...(onCreate !== undefined && { onCreate }),
     customOptions: {
-      coerceTypes: false,
-      removeAdditional: false,
       useDefaults: true,
       allErrors: false,
+      ...customOptions,
+      coerceTypes: false,
+      removeAdditional: false,
       verbose: true,
       // So that a schema with an `$id` finds itself, as a recursive one has to.
       addUsedSchema: true
@@ -45,12 +50,23 @@ export function createCompiler (sharedSchemas: Record<string, unknown> = {}): Co
   return schema => {
     // The branches of a schema with a name may refer to it, so that they do not stand alone.
     const union = '$id' in schema ? undefined : findTaggedUnion(schema as JsonSchema)
-    return union === undefined ? compileOne(schema) : compileUnion(union, compileOne)
+    if (union === undefined) return compileOne(schema)
+    const definitions = definitionsOf(schema as JsonSchema)
+    return compileUnion(union, branch => compileOne({ ...definitions, ...branch }))
   }
 }
 
+/** Fastify's `ajv` option of an app, which Fastify itself keeps under a symbol and shows to nobody. */
+function ajvOptionsOf (app: FastifyInstance | undefined): NonNullable<FastifyServerOptions['ajv']> {
+  for (let one: object | null = app ?? null; one !== null; one = Object.getPrototypeOf(one)) {
+    const name = Object.getOwnPropertySymbols(one).find(({ description }) => description === 'fastify.options')
+    if (name !== undefined) return (one as Record<symbol, FastifyServerOptions>)[name]!.ajv ?? {}
+  }
+  return {}
+}
+
 /** Checks only the branch that the tag names, so that the errors are about what was meant. */
-function compileUnion ({ tag, branches }: TaggedUnion, compileOne: Compile): Validate {
+function compileUnion ({ tag, branches }: TaggedUnion, compileOne: (branch: JsonSchema) => Validate): Validate {
   const validators = new Map([...branches].map(([constant, branch]) => [constant, compileOne(branch)]))
   const expected = `must be ${listOf([...branches.keys()])}`
   return value => {

@@ -18,6 +18,11 @@ export interface TaggedUnion {
   readonly branches: ReadonlyMap<string, JsonSchema>
 }
 
+/** What references within a schema, as `#/definitions/name`, lead to. */
+export function definitionsOf ({ definitions, $defs }: JsonSchema): JsonSchema {
+  return { ...(definitions !== undefined && { definitions }), ...($defs !== undefined && { $defs }) }
+}
+
 /** @returns undefined when the schema is no union of objects or has no such member */
 export function findTaggedUnion (schema: JsonSchema): TaggedUnion | undefined {
   const options = schema.anyOf ?? schema.oneOf
