@@ -1,11 +1,10 @@
 // The smallest use: one existing route, one line more. Names shorter than 10 characters are fine, longer ones are not.
 //   npx tsx examples/names.ts
 //   curl -i localhost:3000/upload -H 'content-type: application/json' -d '{"files":["a.txt","averylongname.txt"]}'
-import { pathToFileURL } from 'node:url'
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import multiStatus, { uploads } from '../lib/index.js'
-import { whereToListen } from './listen.js'
+import { startWhenRun } from './start.js'
 
 export async function build () {
   const app = Fastify().withTypeProvider<TypeBoxTypeProvider>()
@@ -27,7 +26,4 @@ export async function build () {
   return app
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]!).href) {
-  const app = await build()
-  console.log(await app.listen(whereToListen(process.env)))
-}
+await startWhenRun(import.meta.url, build)

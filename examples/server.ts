@@ -1,16 +1,15 @@
 // The example server: uploads with a page for them, tasks and contacts, with their documentation.
 //   HOST (127.0.0.1), PORT (3000), UPLOAD_DIR (./uploads), FILE_SIZE_LIMIT (10mb), TASK_TIMEOUT (1000, in ms)
-import { pathToFileURL } from 'node:url'
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import multiStatus, { disk } from '../lib/index.js'
 import { contactRoutes } from './contacts.js'
-import { whereToListen } from './listen.js'
+import { startWhenRun } from './start.js'
 import { handlers } from './tasks.js'
 import { uploadPage } from './upload-page/route.js'
 
 type Environment = Record<string, string | undefined>
 
-export async function build (env: Environment = process.env, options: FastifyServerOptions = {}) {
+export async function build (env: Environment = process.env, options: FastifyServerOptions = { logger: { level: 'warn' } }) {
   const app = Fastify(options)
   await app.register(multiStatus, {
     upload: {
@@ -36,9 +35,4 @@ Try:
 `
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]!).href) {
-  const app = await build(process.env, { logger: { level: 'warn' } })
-  const address = await app.listen(whereToListen(process.env))
-  console.log(welcome(address))
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => app.close())
-}
+await startWhenRun(import.meta.url, build, welcome)

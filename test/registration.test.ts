@@ -205,6 +205,7 @@ t.test('compilers of the app that know no JSON schema, as those of Zod, are not 
   })
   const parser: Parser = { safeParse: value => Array.isArray(value) }
   app.post('/own', { schema: { body: parser, response: { 200: parser } } }, async request => request.body)
+  app.route(itemsRoute())
 
   const own = await app.inject({ method: 'POST', url: '/own', payload: [1] })
   const ran = await app.inject({ method: 'POST', url: '/tasks', payload: tasks })
@@ -212,8 +213,10 @@ t.test('compilers of the app that know no JSON schema, as those of Zod, are not 
     method: 'POST', url: '/tasks', headers: { prefer: 'handling=strict' }, payload: { tasks: [{ taskId: 1, type: 'none' }] }
   })
   const uploaded = await app.inject({ method: 'POST', url: '/upload', payload: { files: ['a.txt'] } })
+  const items = await app.inject({ method: 'POST', url: '/items', payload: [{ id: 1 }, { id: 'x' }] })
 
   t.strictSame(own.json(), { mine: [1] })
+  t.equal(items.headers['multi-status'], 'total=2, succeeded=1, failed=1')
   t.equal(ran.statusCode, 207)
   t.strictSame(ran.json(), completed)
   t.equal(strict.statusCode, 422)

@@ -3,10 +3,11 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { access, mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { whereToListen } from '../examples/listen.js'
 import { build, welcome } from '../examples/server.js'
+import { startWhenRun, whereToListen } from '../examples/start.js'
 import { freePort, waitFor } from './fixtures/wait.js'
 
 const run = promisify(execFile)
@@ -14,7 +15,7 @@ const root = resolve(import.meta.dirname, '..')
 
 async function buildServer (t: Test, env: Record<string, string> = {}) {
   const UPLOAD_DIR = await mkdtemp(join(t.testdir(), 'uploads-'))
-  const app = await build({ UPLOAD_DIR, ...env })
+  const app = await build({ UPLOAD_DIR, ...env }, {})
   t.teardown(() => app.close())
   return { app, dir: UPLOAD_DIR }
 }
@@ -162,6 +163,22 @@ t.test('where nothing is said it listens at port 3000 of this machine only', asy
   t.strictSame(whereToListen({}), { host: '127.0.0.1', port: 3000 })
   t.strictSame(whereToListen({ HOST: '', PORT: '' }), { host: '127.0.0.1', port: 3000 })
   t.strictSame(whereToListen({ HOST: '::', PORT: '0' }), { host: '::', port: 0 })
+})
+
+t.test('an example listens when it is the program that runs, and closes when that is asked to end', async t => {
+  const printed = t.capture(console, 'log')
+  t.intercept(process, 'env', { value: { PORT: String(await freePort()) } })
+
+  t.equal(await startWhenRun('file:///another.js', build), undefined)
+  t.strictSame(printed(), [])
+  const close = await startWhenRun(pathToFileURL(process.argv[1]!).href, () => build({ UPLOAD_DIR: t.testdir() }, {}), address => `At ${address}`)
+  const [address] = /http:\S+/.exec(String(printed()[0]!.args[0]))!
+
+  t.equal((await fetch(`${address}/documentation/json`)).status, 200)
+  t.equal(process.listeners('SIGTERM').includes(close!), true)
+  await close!()
+  process.off('SIGTERM', close!).off('SIGINT', close!)
+  await t.rejects(fetch(address))
 })
 
 t.test('npm start starts it with the environment that it is given', async t => {

@@ -49,6 +49,15 @@ t.test('a file that is of another kind than it claims fails alone', async t => {
   ])
 })
 
+t.test('sound and moving pictures come in the same containers, so that one may claim to be the other', async t => {
+  const wav = Buffer.from('RIFF\u0004\u0000\u0000\u0000WAVEfmt ')
+  const { dir, send } = await buildUpload(t)
+
+  const answer = await send(form(filePart('a.wav', wav, 'video/x-msvideo'), filePart('b.wav', wav, 'image/png')))
+
+  await checkAnswer(t, dir, answer, [uploaded('a.wav', wav, 'audio/wav'), refused('b.wav', 'declared image/png, found audio/wav')])
+})
+
 t.test('a wildcard admits only what the content proves', async t => {
   const { dir, send } = await buildUpload(t, { accept: ['image/*'] })
 

@@ -347,17 +347,35 @@ t.test('an app that closes answers for the file that is on its way, and leaves n
   t.strictSame(await readdir(dir), [results[0]!.key])
 })
 
-t.test('a file that is being published when the app closes is answered', async t => {
-  let publishing = false
-  const storage: Storage = {
-    open: async () => ({ async write () {}, async discard () {}, publish: () => new Promise(() => { publishing = true }) })
-  }
-  const { app } = await buildUpload(t, { storage, storageTimeout: 2_000 }, { plugin: { closeGrace: 50 } })
-  const answer = exchange(await connectTo(t, app), request(form(filePart('a'))))
-  await waitFor('the publishing', () => publishing)
-  await app.close()
-  t.match(parseAnswer(await answer).results, [{ file: 'a', status: 'failed', statusCode: 424, retryable: true }])
-})
+for (const [name, ends, expected] of [
+  ['is uploaded when that ends', true, { file: 'a', status: 'uploaded', key: 'key' }],
+  ['has failed when that takes too long', false, { file: 'a', status: 'failed', code: 'STORAGE_TIMEOUT', statusCode: 504, retryable: true }]
+] as const) {
+  t.test(`a file that is being published when the app closes ${name}`, async t => {
+    let publishing = false
+    let publish = (_file: { key: string }) => {}
+    const storage: Storage = {
+      open: async () => ({
+        async write () {},
+        async discard () {},
+        publish: () => new Promise(resolve => {
+          publishing = true
+          publish = resolve
+        })
+      })
+    }
+    const app = await build(t, { plugin: { upload: { storage, storageTimeout: 2_000 }, closeGrace: 50 } })
+    app.get('/grace', async (_request, reply) => { await once(reply.batchSignal(), 'abort') })
+    const answer = exchange(await connectTo(t, app), request(form(filePart('a'))))
+    await waitFor('the publishing', () => publishing)
+    const graceIsOver = app.inject('/grace')
+    const closed = app.close()
+    await graceIsOver
+    if (ends) publish({ key: 'key' })
+    t.match(parseAnswer(await answer).results, [expected])
+    await closed
+  })
+}
 
 t.test('as many files are published at once as the storage says', async t => {
   for (const [publishing, expected] of [[undefined, 8], [1, 1], [3, 3]] as const) {

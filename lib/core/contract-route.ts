@@ -11,11 +11,6 @@ import type { StatusPolicy } from './reply.js'
 import { serializerOf } from './serializer.js'
 import type { JsonSchema } from './tagged-union.js'
 
-/** The contract of the route that a request is for. */
-export function routeContract (request: FastifyRequest): AnyContract | undefined {
-  return request.routeOptions.config.multiStatus
-}
-
 /** From now on, every route of the app that names a contract becomes a bulk route. */
 export function prepareContractRoutes (app: FastifyInstance, status: StatusPolicy): void {
   app.decorateRequest('multiStatusBatch', null)

@@ -16,11 +16,13 @@ export interface Lifetime {
  * @param grace milliseconds that batches have to end by themselves when the app closes
  */
 export function followBatches (app: FastifyInstance, grace: number): Lifetime {
-  const active = new Map<AbortController, Promise<void>>()
-
+  const active = new Map<AbortController, InProgress>()
+  let isClosing = false
   let isOver = false
 
   app.addHook('preClose', async () => {
+    isClosing = true
+    for (const { reply } of active.values()) closeConnection(reply)
     await within(ended(active), grace)
     isOver = true
     for (const controller of active.keys()) controller.abort(serverClosing())
@@ -36,26 +38,36 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
         abort()
         return controller.signal
       }
-      if (isOver) {
-        // A request whose body came in only now, on a connection that the app would wait for when it is idle again.
-        controller.abort(serverClosing())
-        reply.header('connection', 'close')
-      }
-      active.set(controller, new Promise(resolve => raw.once('close', () => {
+      // A request whose body came in only now.
+      if (isClosing) closeConnection(reply)
+      if (isOver) controller.abort(serverClosing())
+      const end = new Promise<void>(resolve => raw.once('close', () => {
         active.delete(controller)
         if (!raw.writableFinished) abort()
         resolve()
-      })))
+      }))
+      active.set(controller, { reply, end })
       return controller.signal
     }
   }
 }
 
+/** A batch whose answer has not been sent to its end. */
+interface InProgress {
+  readonly reply: FastifyReply
+  readonly end: Promise<void>
+}
+
+/** After its answer, because the app would wait for a connection that is idle again. HTTP/2 has other ways. */
+function closeConnection (reply: FastifyReply): void {
+  if (!reply.raw.headersSent && reply.request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+}
+
 const serverClosing = () => notRun('Server closing')
 
 /** Resolves when no batch is in progress any more, also none that began after this was asked. */
-async function ended (active: ReadonlyMap<AbortController, Promise<void>>): Promise<void> {
-  while (active.size > 0) await Promise.all(active.values())
+async function ended (active: ReadonlyMap<AbortController, InProgress>): Promise<void> {
+  while (active.size > 0) await Promise.all([...active.values()].map(({ end }) => end))
 }
 
 /** Milliseconds to send the answers of batches that the closing has ended. */

@@ -1,7 +1,6 @@
 // reply.multiStatus: results -> the 207 answer.
 import type { FastifyReply } from 'fastify'
 import { generic, type AnyContract, type Key } from '../../schemas/index.js'
-import { routeContract } from './contract-route.js'
 import { logItemFailure } from './item-log.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { assembleResults, followItems, wordResults } from './results.js'
@@ -61,7 +60,7 @@ async function collect (results: AsyncIterable<unknown>): Promise<{ given: unkno
 
 /** @param isBroken whether the results are only the first ones, the last of them saying why there are no more */
 function answer (reply: FastifyReply, given: readonly unknown[], options: MultiStatusOptions, isBroken = false): FastifyReply {
-  const contract = options.contract ?? routeContract(reply.request)
+  const contract = options.contract ?? reply.request.routeOptions.config.multiStatus
   const batch = reply.request.multiStatusBatch ?? undefined
   const words = contract ?? generic
   const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []

@@ -6,7 +6,7 @@ import { BatchEmpty, BodyConsumed, MalformedForm, UploadTooLarge } from '../erro
 import { readEntries } from './json.js'
 import { readMultipart } from './multipart.js'
 import type { UploadSettings } from './options.js'
-import { receive, type Reception } from './receive.js'
+import { receive, type FileData, type Reception } from './receive.js'
 
 /** How many files are made durable while the next ones are read, unless the storage says how many. */
 const PUBLISHING = 8
@@ -53,20 +53,31 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
   const reception = receive(readIncoming(request, settings, signal), { ...settings, signal })
   try {
     const concurrency = settings.storage.publishing ?? PUBLISHING
-    const outcomes = await settle(reception.files, file => file.publish(), { concurrency, signal })
+    const begun: Promise<FileData>[] = []
+    const outcomes = await settle(reception.files, (file, { index }) => (begun[index] = file.publish()), { concurrency, signal })
     // Stopped in the middle of a file.
     while (outcomes.length < reception.names.length) outcomes.push({ status: 'rejected', reason: signal.reason })
-    // Before the answer, because the process may end after it.
-    if (signal.aborted) await reception.discard()
+    if (signal.aborted) {
+      // Before the answer, because the process may end after it.
+      await reception.discard()
+      // A file that is being made durable cannot be called back, so that it is not to be called cancelled either.
+      for (const index of begun.keys()) outcomes[index] = (await Promise.allSettled([begun[index]!]))[0]
+    }
     if (outcomes.length === 0) throw emptiness(reception)
     // Closed at once, a connection takes the answer with it when the client is still sending.
-    if (reception.isExhausted()) stopReading(request, reply)
-    else if (!request.raw.complete) reply.header('connection', 'close')
-    if (reception.failure() !== undefined) request.log.info({ err: reception.failure() }, 'the form was not read to its end')
+    const cut = signal.aborted ? signal.reason : reception.failure()
+    if (cut === undefined) stopReading(request, reply)
+    else endConnection(request, reply, cut)
     return reply.multiStatus(outcomes, { keys: reception.names })
   } finally {
     await reception.discard()
   }
+}
+
+/** Nobody knows where the next request would begin. */
+function endConnection ({ raw, log }: FastifyRequest, reply: FastifyReply, cut: unknown): void {
+  log.info({ err: cut }, 'the form was not read to its end')
+  if (!raw.complete) reply.header('connection', 'close')
 }
 
 /** Milliseconds that a client may go on sending what nobody wants, so that it comes to read its answer. */

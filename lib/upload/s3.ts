@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
-import { setTimeout } from 'node:timers/promises'
 import { AbortMultipartUploadCommand, type S3Client } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { ItemError } from '../errors.js'
+import { keepTrying, type Patience } from './keep-trying.js'
 import type { FileInfo, Sink, Storage } from './storage.js'
 
 /** Which bucket, and how to reach it. */
@@ -21,12 +21,8 @@ export interface S3Options {
 const PART_SIZE = 5 * 1024 * 1024
 const PARTS_UNDER_WAY = 2
 
-/** Milliseconds before the first further try to remove the parts of an upload, as when the server is gone; then twice as long. */
-const FIRST_DELAY = 500
-const LONGEST_DELAY = 30_000
-
-/** Milliseconds after which the parts are left to the lifecycle rule of the bucket. */
-const GIVE_UP = 60 * 60 * 1000
+/** How long the parts of an upload are tried to be removed, as when the server is gone; then they are left to the lifecycle rule of the bucket. */
+const PATIENCE: Patience = { firstDelay: 500, longestDelay: 30_000, giveUpAfter: 60 * 60 * 1000 }
 
 /**
  * Makes a storage that streams each file into an object under a key of its own making. An object appears when all of it
@@ -80,15 +76,7 @@ type Parts = { Bucket: string, Key: string, UploadId: string }
 /** Waits for the first try only; a server that is gone is asked again while the next files go on. */
 async function removeParts (client: S3Client, parts: Parts): Promise<void> {
   if (await tryRemove(client, parts)) return
-  retryRemove(client, parts)
-}
-
-async function retryRemove (client: S3Client, parts: Parts): Promise<void> {
-  const end = Date.now() + GIVE_UP
-  for (let delay = FIRST_DELAY; Date.now() < end; delay = Math.min(delay * 2, LONGEST_DELAY)) {
-    await setTimeout(delay, undefined, { ref: false })
-    if (await tryRemove(client, parts)) return
-  }
+  keepTrying(() => tryRemove(client, parts), PATIENCE)
 }
 
 async function tryRemove (client: S3Client, parts: Parts): Promise<boolean> {
