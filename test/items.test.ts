@@ -259,10 +259,14 @@ for (const [name, body, wrap, shared] of bodies) {
 }
 
 t.test('a shared schema that is not there yet is an error that says so', async t => {
-  await t.rejects(buildThings(t, { $ref: 'things#' }), {
-    code: 'FST_MULTI_STATUS_INVALID_OPTION',
-    message: 'fastify-multi-status: the body of a bulk route must be a schema that the app has already; call addSchema before the route; received "things#"'
-  })
+  const before = (app: FastifyInstance) => app.addSchema({ $id: 'all', definitions: {} })
+
+  for (const reference of ['things#', 'all#/definitions/things', 'all#/nothing/at/all']) {
+    await t.rejects(buildThings(t, { $ref: reference }, { before }), {
+      code: 'FST_MULTI_STATUS_INVALID_OPTION',
+      message: `fastify-multi-status: the body of a bulk route must be a schema that the app has already; call addSchema before the route; received "${reference}"`
+    })
+  }
 })
 
 t.test('a body of several media types is validated by Fastify, because what it is is known only when it comes', async t => {

@@ -171,7 +171,7 @@ t.test('an example listens when it is the program that runs, and closes when tha
 
   t.equal(await startWhenRun('file:///another.js', build), undefined)
   t.strictSame(printed(), [])
-  const close = await startWhenRun(pathToFileURL(process.argv[1]!).href, () => build({ UPLOAD_DIR: t.testdir() }, {}), address => `At ${address}`)
+  const close = await startWhenRun(pathToFileURL(process.argv[1]!).href, () => build({ UPLOAD_DIR: t.testdir() }, {}))
   const [address] = /http:\S+/.exec(String(printed()[0]!.args[0]))!
 
   t.equal((await fetch(`${address}/documentation/json`)).status, 200)

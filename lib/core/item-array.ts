@@ -56,20 +56,18 @@ function findInSchema (body: JsonSchema): ItemArray | undefined {
 }
 
 /** @param reference a shared schema, `contacts#` or `contacts`, or a place in one, `contacts#/definitions/list` */
-function resolve (reference: string, getSchema: GetSchema): JsonSchema | undefined {
+function resolve (reference: string, getSchema: GetSchema): JsonSchema {
   const [id, pointer = ''] = reference.split('#')
   const shared = getSchema(id!) as JsonSchema | undefined
-  if (shared === undefined) {
-    throw new InvalidOption('the body of a bulk route', 'a schema that the app has already; call addSchema before the route', show(reference))
-  }
-  const place = pointer.split('/').slice(1).reduce<unknown>((schema, name) =>
-    (schema as Record<string, unknown> | undefined)?.[name.replaceAll('~1', '/').replaceAll('~0', '~')], shared)
-  return pointer === '' ? shared : { ...definitionsOf(shared), ...place as JsonSchema }
+  const names = pointer.split('/').slice(1).map(name => name.replaceAll('~1', '/').replaceAll('~0', '~'))
+  const found = names.reduce<JsonSchema | undefined>((schema, name) => Object(schema)[name], shared)
+  if (found !== undefined) return names.length === 0 ? found : { ...definitionsOf(shared!), ...found }
+  throw new InvalidOption('the body of a bulk route', 'a schema that the app has already; call addSchema before the route', show(reference))
 }
 
 /** A copy that is changed must not be taken for the schema that the app has under this name. */
-function withoutId (schema: JsonSchema | undefined): JsonSchema | undefined {
-  return schema === undefined ? undefined : Object.fromEntries(Object.entries(schema).filter(([name]) => name !== '$id'))
+function withoutId (schema: JsonSchema): JsonSchema {
+  return Object.fromEntries(Object.entries(schema).filter(([name]) => name !== '$id'))
 }
 
 /** An array may have rules of its own, as `uniqueItems`; its items may refer to the definitions of the body. */

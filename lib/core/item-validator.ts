@@ -60,7 +60,7 @@ export function createCompiler (app?: FastifyInstance): Compile {
 function ajvOptionsOf (app: FastifyInstance | undefined): NonNullable<FastifyServerOptions['ajv']> {
   for (let one: object | null = app ?? null; one !== null; one = Object.getPrototypeOf(one)) {
     const name = Object.getOwnPropertySymbols(one).find(({ description }) => description === 'fastify.options')
-    if (name !== undefined) return (one as Record<symbol, FastifyServerOptions>)[name]!.ajv ?? {}
+    if (name !== undefined) return (one as Record<symbol, FastifyServerOptions>)[name]!.ajv!
   }
   return {}
 }

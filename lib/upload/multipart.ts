@@ -86,22 +86,22 @@ function followForm (parser: Dicer, mostFiles: number): FormFiles {
   let count = 0
   let failure: Error | undefined
   let ended = false
-  let wake = () => {}
+  const waiting: (() => void)[] = []
   const isWaiting = () => arrived.length === 0 && !ended
 
   followParts(parser, (file, part) => {
     if (++count > mostFiles + 1) return part.resume()
     arrived.push(count > mostFiles ? { ...file, name: null } : file)
-    wake()
+    wakeAll(waiting)
   })
   parser.on('error', error => { failure = error })
   parser.once('finish', () => {
     ended = true
-    wake()
+    wakeAll(waiting)
   })
   return {
     async next () {
-      while (isWaiting()) await new Promise<void>(resolve => { wake = resolve })
+      while (isWaiting()) await new Promise<void>(resolve => waiting.push(resolve))
       return arrived.shift()
     },
     failure: () => failure
@@ -141,15 +141,19 @@ function readField (part: Readable): Promise<string> {
  * the iterator that streams have costs more than the parsing of a small file.
  */
 async function * readPart (part: Readable, broken: () => Error | undefined): AsyncGenerator<Buffer> {
-  let wake = () => {}
-  const notify = () => wake()
+  const waiting: (() => void)[] = []
+  const notify = () => wakeAll(waiting)
   part.on('readable', notify)
   part.once('end', notify)
   while (!part.readableEnded) {
     const chunk = part.read() as Buffer | null
     if (chunk !== null) yield chunk
-    else await new Promise<void>(resolve => { wake = resolve })
+    else await new Promise<void>(resolve => waiting.push(resolve))
   }
   const error = broken()
   if (error !== undefined) throw error
+}
+
+function wakeAll (waiting: (() => void)[]): void {
+  for (const wake of waiting.splice(0)) wake()
 }
