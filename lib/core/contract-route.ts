@@ -31,12 +31,12 @@ export function prepareContractRoutes (app: FastifyInstance, status: StatusPolic
  */
 function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
   const given = route.schema ?? {}
-  const published = documentRoute(given, contract, status)
   const itemArray = findItemArray(given.body as JsonSchema | undefined)
   route.schema = withoutResults(given, contract)
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
-    route.schema = published
+    const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
+    route.schema = documentRoute(given, contract, { status, bodyLimit, compile: createCompiler(app.getSchemas(), { strict: false }) })
     // Now rather than when the work is done, because it is then too late to fail.
     serializerOf(contract, () => app.getSchemas())
   })

@@ -25,8 +25,9 @@ interface CompiledSchema {
 /**
  * Makes a compiler. Nothing is coerced and nothing removed: an item is what was sent, or it is invalid.
  * @param sharedSchemas what `$ref` can refer to, as from `fastify.getSchemas()`
+ * @param options `strict: false` takes keywords that nobody knows, and does not warn of what may be a mistake
  */
-export function createCompiler (sharedSchemas: Record<string, unknown> = {}): Compile {
+export function createCompiler (sharedSchemas: Record<string, unknown> = {}, options: { strict?: false } = {}): Compile {
   const compile = AjvCompiler()(sharedSchemas as Record<string, object>, {
     customOptions: {
       coerceTypes: false,
@@ -34,6 +35,7 @@ export function createCompiler (sharedSchemas: Record<string, unknown> = {}): Co
       useDefaults: true,
       allErrors: false,
       verbose: true,
+      ...options,
       // So that a schema with an `$id` finds itself, as a recursive one has to.
       addUsedSchema: true
     }
