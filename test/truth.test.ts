@@ -80,7 +80,7 @@ for (const route of routes) {
       const first = problems.findIndex(one => one.length > 0)
       if (first === -1) return
       const { path, headers, body } = calls[first]!
-      throw new Error(`${route.method} ${path} ${JSON.stringify(headers)}\n${body.toString('latin1').slice(0, 1000)}\n${problems[first]!.join('\n')}`)
+      throw new Error(`${route.method} ${path} ${JSON.stringify(headers)}\n${JSON.stringify(body.toString('latin1').slice(0, 1000))}\n${problems[first]!.join('\n')}`)
     })
     const { failed, errorInstance, seed, counterexamplePath } = await fc.check(property, {
       numRuns: Math.ceil(REQUESTS / routes.length / AT_ONCE), endOnFailure: true
