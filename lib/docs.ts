@@ -80,9 +80,18 @@ const documentIn: SwaggerTransformObject = given => 'openapiObject' in given ? g
 
 function publish ({ components = {}, ...document }: OpenApiObject): OpenApiObject {
   const schemas = { ...components.schemas }
-  for (const [name, schema] of Object.entries(schemas)) schemas[name] = rewrite(schema, schemas) as JsonSchema
-  const published = rewrite({ ...document, components: { ...components, schemas: {} } }, schemas) as OpenApiObject
+  const to: Target = { schemas, isOld: /^3\.0/.test(document.openapi!) }
+  for (const [name, schema] of Object.entries(schemas)) schemas[name] = rewrite(schema, to) as JsonSchema
+  const published = rewrite({ ...document, components: { ...components, schemas: {} } }, to) as OpenApiObject
   return { ...published, components: { ...published.components, schemas } }
+}
+
+/** What the document becomes. */
+interface Target {
+  /** The components, to which more are added. */
+  readonly schemas: Schemas
+  /** Whether it is OpenAPI 3.0, which knows neither `const` nor `examples` in a schema. */
+  readonly isOld: boolean
 }
 
 /** Members that hold data, which may look like a schema but is none. */
@@ -95,14 +104,24 @@ const MAPS = new Set(['properties', 'patternProperties', '$defs', 'definitions',
 const SHARED = new Set<unknown>([RequestError.title, ItemProblem.title])
 
 /** @param isMap whether the node is one of {@link MAPS} */
-function rewrite (node: unknown, schemas: Schemas, isMap = false): unknown {
-  if (Array.isArray(node)) return node.map(one => rewrite(one, schemas))
+function rewrite (node: unknown, to: Target, isMap = false): unknown {
+  if (Array.isArray(node)) return node.map(one => rewrite(one, to))
   if (node === null || typeof node !== 'object') return node
   const copy = Object.fromEntries(Object.entries(node).map(([name, member]) =>
-    [name, !isMap && DATA.has(name) ? member : rewrite(member, schemas, !isMap && MAPS.has(name))])) as JsonSchema
+    [name, !isMap && DATA.has(name) ? member : rewrite(member, to, !isMap && MAPS.has(name))])) as JsonSchema
   if (isMap) return copy
-  if (SHARED.has(copy.title) && copy.type === 'object') return hoist(copy, schemas)
-  return copy.anyOf === undefined ? copy : publishUnion(copy, schemas)
+  const union = copy.anyOf === undefined ? copy : publishUnion(copy, to.schemas)
+  const schema = to.isOld ? withoutNews(union) : union
+  return SHARED.has(schema.title) && schema.type === 'object' ? hoist(schema, to.schemas) : schema
+}
+
+/** What OpenAPI 3.1 has and 3.0 has not; media types have `examples` of another kind, which both know. */
+function withoutNews ({ const: constant, examples, ...schema }: JsonSchema): JsonSchema {
+  return {
+    ...schema,
+    ...(constant !== undefined && { enum: [constant] }),
+    ...(Array.isArray(examples) ? { example: schema.example ?? examples[0] } : examples !== undefined && { examples })
+  }
 }
 
 function publishUnion (schema: JsonSchema, schemas: Schemas): JsonSchema {

@@ -1,8 +1,12 @@
 // The document that the example server publishes: Redocly and Spectral have nothing to say, and neither has a reader.
+import swagger from '@fastify/swagger'
+import { Validator } from '@seriousme/openapi-schema-validator'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
+import { contactRoutes } from '../examples/contacts.js'
 import { build as buildServer } from '../examples/server.js'
-import { bulkRoute, defineContract } from '../lib/index.js'
+import { handlers } from '../examples/tasks.js'
+import { bulkRoute, defineContract, disk, publishUnions } from '../lib/index.js'
 import { build } from './fixtures/build.js'
 import { lint, routesIn, type Document } from './fixtures/openapi.js'
 
@@ -84,6 +88,29 @@ t.test('an app says of itself what it likes, and describes its tags itself', asy
   t.match(document, openapi)
   t.strictSame(document.tags, openapi.tags)
 })
+
+for (const openapi of ['3.0.3', '3.1.0']) {
+  for (const convertConstToEnum of [true, false]) {
+    t.test(`in an app that publishes OpenAPI ${openapi} itself they report nothing either, constants ${convertConstToEnum ? 'written' : 'not written'} as enums`, async t => {
+      const info = { ...published.info, version: '1', license: { name: 'MIT', url: 'https://opensource.org/license/mit' } }
+      const own = { openapi, info, servers: [{ url: '/' }], security: [], tags: ['contacts', 'tasks', 'upload'].map(name => ({ name, description: 'Mine' })) }
+      const app = await build(t, {
+        before: app => app.register(swagger, { openapi: own, convertConstToEnum, transformObject: publishUnions() }),
+        plugin: { docs: {}, tasks: { handlers }, upload: { storage: disk({ dir: t.testdir() }) } }
+      })
+      await app.register(contactRoutes)
+      await app.ready()
+
+      const document = JSON.parse(JSON.stringify(app.swagger())) as Document
+
+      t.strictSame(await lint(document), [])
+      t.match(await new Validator().validate(document), { valid: true })
+      t.match(document.components.schemas.ContactRejected, {
+        properties: openapi === '3.1.0' ? { email: { anyOf: [{ type: 'string' }, { type: 'null' }] } } : { status: { enum: ['rejected'] }, email: { type: 'string', nullable: true } }
+      })
+    })
+  }
+}
 
 t.test('an example that does not fit its schema is left out, and one of each word is given', async t => {
   const app = await build(t, { plugin: { docs: {} } })
