@@ -1,7 +1,7 @@
 // The documentation: OpenAPI 3.1 with the unions of each 207 body, and apps that have a swagger of their own.
 import swagger, { type FastifyDynamicSwaggerOptions, type SwaggerTransformObject } from '@fastify/swagger'
 import { Validator } from '@seriousme/openapi-schema-validator'
-import { Type } from '@sinclair/typebox'
+import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { build as buildServer } from '../examples/server.js'
@@ -225,6 +225,42 @@ t.test('the examples of errors are the very answers', async t => {
   t.strictSame(await post(' '.repeat(1024 * 1024 + 1)), example('413', 'bytes'))
   t.strictSame(await post('[]', { 'content-type': 'image/png' }), example('415', 'mediaType'))
   t.strictSame(await post([{ ...ada, email: 'bob@example.org' }, { ...ada, name: 1 }], { prefer: 'handling=strict' }), example('422', 'strict'))
+  const task = { taskId: 1, type: 'echo', payload: 1 }
+  const answer = await app.inject({ method: 'POST', url: '/tasks', payload: { tasks: [task, { ...task, taskId: 2, type: 1 }] }, headers: { prefer: 'handling=strict' } })
+  t.strictSame(answer.json(), resultsIn(paths['/tasks']!.post!, '422').examples.strict!.value)
+})
+
+t.test('the failure that is shown of an item is the one that it would have', async t => {
+  const kinds: [string, TSchema, object | undefined][] = [
+    ['a name', Type.String(), { pointer: '#', detail: 'must be string; received null' }],
+    ['its key only', Type.Object({ email: Type.String() }), { pointer: '#/email', detail: 'must be string; received number' }],
+    ['a number', Type.Object({ email: Type.String(), age: Type.Integer() }), { pointer: '#/age', detail: 'must be integer; received string' }],
+    ['anything', Type.Unknown(), undefined]
+  ]
+  for (const [what, item, problem] of kinds) {
+    const app = await build(t, { plugin: { docs: {} } })
+    app.route(bulkRoute({ url: '/contacts', contract: contact, item, handler: () => {} }))
+
+    const { post } = ((await app.inject('/documentation/json')).json() as Document).paths['/contacts']!
+
+    const [, failure] = (resultsIn(post!).examples.mixed!.value as { results: { errors?: object[] }[] }).results
+    t.strictSame(failure!.errors?.[0], problem, what)
+    t.strictSame((resultsIn(post!, '422').examples.strict!.value as { errors?: object[] }).errors?.length, problem && 1, what)
+  }
+})
+
+t.test('a contract has a failure of its own to show, also where its keys have no examples', async t => {
+  const app = await build(t, { plugin: { docs: {} } })
+  const contract = defineContract({
+    name: 'Row', key: 'id', success: 'saved', failure: 'lost', reason: 'why', failureExample: { message: 'Taken', code: 'TAKEN', statusCode: 409, retryable: true }
+  })
+  app.route(bulkRoute({ url: '/rows', contract, item: Type.Object({ id: Type.Integer() }), handler: () => {} }))
+
+  const { paths, components }: Document = (await app.inject('/documentation/json')).json()
+
+  const failure = { status: 'lost', why: 'Taken', code: 'TAKEN', statusCode: 409, retryable: true }
+  t.strictSame(resultsIn(paths['/rows']!.post!).examples.failed!.value, { results: [{ id: 2, ...failure }] })
+  t.strictSame(components.schemas.RowLost!.examples, [{ id: null, ...failure }])
 })
 
 t.test('limits are in the document, also those that a route does not name', async t => {
@@ -232,7 +268,7 @@ t.test('limits are in the document, also those that a route does not name', asyn
   t.teardown(() => app.close())
   const plain = await build(t, { plugin: { docs: {} }, fastify: { bodyLimit: 2048 } })
   plain.post('/contacts', { config: { multiStatus: contact }, schema: { body: Type.Array(Type.Object({ email: Type.String() })) } }, async (_request, reply) => reply.multiStatus([]))
-  plain.post('/more', { bodyLimit: 4096, config: { multiStatus: contact }, schema: { body: Type.Object({ contacts: Type.Array(Type.Object({ email: Type.String() }), { minItems: 2, maxItems: 5 }) }) } }, async (_request, reply) => reply.multiStatus([]))
+  plain.post('/more', { bodyLimit: 4096, config: { multiStatus: contact }, schema: { body: Type.Object({ contacts: Type.Optional(Type.Array(Type.Object({ email: Type.String() }), { minItems: 2, maxItems: 5 })) }) } }, async (_request, reply) => reply.multiStatus([]))
 
   const { '/upload': upload, '/tasks': tasks } = ((await app.inject('/documentation/json')).json() as Document).paths
   const { '/contacts': contacts, '/more': more } = ((await plain.inject('/documentation/json')).json() as Document).paths

@@ -36,7 +36,7 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
-    route.schema = documentRoute(given, contract, { status, bodyLimit, compile: createCompiler(app.getSchemas(), { strict: false }) })
+    route.schema = documentRoute(given, contract, { status, bodyLimit, compile: createCompiler(app.getSchemas(), { strict: false, logger: false }) })
     // Now rather than when the work is done, because it is then too late to fail.
     serializerOf(contract, () => app.getSchemas())
   })

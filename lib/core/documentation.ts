@@ -37,7 +37,7 @@ export function documentRoute (schema: FastifySchema, contract: AnyContract, fac
     response: {
       207: resultsOf(contract, itemArray?.items, facts.compile),
       ...(isCollapsed && { 200: allSucceeded(contract, facts.compile) }),
-      ...errorsOf(contract, itemArray, preferenceHeaders('handling=strict')),
+      ...errorsOf(contract, itemArray, preferenceHeaders('handling=strict'), facts.compile),
       ...Object.fromEntries(own)
     }
   }
@@ -45,5 +45,5 @@ export function documentRoute (schema: FastifySchema, contract: AnyContract, fac
 
 function preferOf (isStrict: boolean): TSchema {
   const description = ['RFC 7240.', ...(isStrict ? [STRICT] : []), MINIMAL].join(' ')
-  return Type.Optional(Type.String({ description, examples: ['return=minimal'] }))
+  return Type.Optional(Type.String({ description, examples: ['return=minimal', ...(isStrict ? ['handling=strict'] : [])] }))
 }

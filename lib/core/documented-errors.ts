@@ -2,9 +2,9 @@
 import { STATUS_CODES } from 'node:http'
 import { Type } from '@sinclair/typebox'
 import { ItemProblem, type AnyContract } from '../../schemas/index.js'
-import { exampleKey } from './example.js'
+import { exampleKey, problemsOf } from './example.js'
 import type { ItemArray } from './item-array.js'
-import { pointerTo } from './item-validator.js'
+import { pointerTo, type Compile } from './item-validator.js'
 import type { JsonSchema } from './tagged-union.js'
 
 /** Fastify's own error answer, for a request of which nothing ran. */
@@ -44,8 +44,11 @@ const UNKNOWN_ITEMS: Record<number, Documented> = {
 }
 
 /** Of a route whose items are known before the handler runs. */
-function knownItems ({ key, schemas }: AnyContract, { member, items, maxItems }: ItemArray): Record<number, Documented> {
+function knownItems (
+  { key, schemas }: AnyContract, { member, items, maxItems }: ItemArray, compile: Compile
+): Record<number, Documented> {
   const twice = JSON.stringify(exampleKey(schemas.key as JsonSchema, 0))
+  const errors = problemsOf(items, key, compile)?.map(({ pointer, detail }) => ({ pointer: `${pointerTo('', member)}/1${pointer.slice(1)}`, detail }))
   return {
     ...EVERYWHERE,
     400: ['No batch: malformed, empty, or two items with one key.', {
@@ -58,17 +61,12 @@ function knownItems ({ key, schemas }: AnyContract, { member, items, maxItems }:
       bytes: TOO_MANY_BYTES
     }],
     422: ['At least one item is invalid and the request prefers handling=strict.', {
-      strict: ['FST_MULTI_STATUS_INVALID_ITEMS', 'Expected only valid items (Prefer: handling=strict); received 1 invalid of 2, so nothing ran', {
-        errors: [invalidMember(items, key, member === undefined ? '/1' : `/${member}/1`)]
-      }]
+      strict: [
+        'FST_MULTI_STATUS_INVALID_ITEMS', 'Expected only valid items (Prefer: handling=strict); received 1 invalid of 2, so nothing ran',
+        errors && { errors }
+      ]
     }]
   }
-}
-
-/** What is wrong with an item that breaks a rule: one for a member other than the key, where it has one. */
-export function invalidMember (item: JsonSchema, key: string, path = ''): ItemProblem {
-  const member = Object.keys(item.properties ?? {}).find(name => name !== key)
-  return { pointer: pointerTo(path, member), detail: 'must be string; received number' }
 }
 
 /**
@@ -76,9 +74,9 @@ export function invalidMember (item: JsonSchema, key: string, path = ''): ItemPr
  * @param strictHeaders what the answer 422 has beside Fastify's own
  */
 export function errorsOf (
-  contract: AnyContract, itemArray: ItemArray | undefined, strictHeaders: Record<string, object>
+  contract: AnyContract, itemArray: ItemArray | undefined, strictHeaders: Record<string, object>, compile: Compile
 ): Record<string, object> {
-  const errors = itemArray === undefined ? UNKNOWN_ITEMS : knownItems(contract, itemArray)
+  const errors = itemArray === undefined ? UNKNOWN_ITEMS : knownItems(contract, itemArray, compile)
   return Object.fromEntries(Object.entries(errors).map(([status, [when, ways]]) => [status, {
     description: `${when} Nothing ran.`,
     ...(status === '422' && { headers: strictHeaders }),

@@ -1,7 +1,6 @@
 // What OpenAPI says of the results of a bulk route: the body, its examples and its headers.
 import type { AnyContract } from '../../schemas/index.js'
-import { invalidMember } from './documented-errors.js'
-import { exampleKey, exampleOf } from './example.js'
+import { exampleKey, exampleOf, problemsOf } from './example.js'
 import type { Compile } from './item-validator.js'
 import type { JsonSchema } from './tagged-union.js'
 
@@ -50,13 +49,9 @@ function answerOf (description: string, contract: AnyContract, examples: Example
   }
 }
 
-/** Whether an example fits; one of a schema that cannot be compiled here, as with keywords of the app's own, does not. */
+/** @param example stays as it is, although a schema may have defaults */
 export function isValid (example: unknown, schema: object, compile: Compile): boolean {
-  try {
-    return compile(schema)(structuredClone(example)) === undefined
-  } catch {
-    return false
-  }
+  return compile(schema)(structuredClone(example)) === undefined
 }
 
 /**
@@ -101,5 +96,6 @@ function failureOf ({ schemas: { key: keySchema, failure }, key, fail }: AnyCont
   const id = isValid(second, keySchema, compile) ? second : null
   const [own] = (failure.examples ?? []) as object[]
   if (own !== undefined) return { ...own, [key]: id }
-  return fail(id, { message: 'Invalid data', code: 'INVALID_ITEM', statusCode: 422, retryable: false, errors: [invalidMember(item, key)] })
+  const errors = problemsOf(item, key, compile)
+  return fail(id, { message: 'Invalid data', code: 'INVALID_ITEM', statusCode: 422, retryable: false, ...(errors !== undefined && { errors }) })
 }

@@ -1,4 +1,6 @@
 // Makes an example value of a schema, for documentation.
+import type { ItemProblem } from '../../schemas/index.js'
+import type { Compile } from './item-validator.js'
 import type { JsonSchema } from './tagged-union.js'
 
 /** Two for each, because the keys of two items differ. */
@@ -48,4 +50,13 @@ export function exampleKey (schema: JsonSchema, index: number): unknown {
   const first = exampleOf(schema)
   if (index === 0) return first
   return typeof first === 'number' ? first + index : `${String(first)}-${index + 1}`
+}
+
+/** What is wrong with an example of which one member, if possible not the key, has a wrong type; nothing where all is right. */
+export function problemsOf (schema: JsonSchema, key: string, compile: Compile): ItemProblem[] | undefined {
+  const example = exampleOf(schema)
+  const members = typeof example === 'object' ? Object.entries(example as object) : []
+  const [name, value] = members.find(([one]) => one !== key) ?? members[0] ?? []
+  const broken = name === undefined ? null : { ...example as object, [name]: typeof value === 'number' ? 'text' : 1 }
+  return compile(schema)(broken)?.slice(0, 1)
 }

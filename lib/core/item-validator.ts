@@ -25,9 +25,9 @@ interface CompiledSchema {
 /**
  * Makes a compiler. Nothing is coerced and nothing removed: an item is what was sent, or it is invalid.
  * @param sharedSchemas what `$ref` can refer to, as from `fastify.getSchemas()`
- * @param options `strict: false` takes keywords that nobody knows, and does not warn of what may be a mistake
+ * @param options Ajv's own, for schemas that are not to be judged
  */
-export function createCompiler (sharedSchemas: Record<string, unknown> = {}, options: { strict?: false } = {}): Compile {
+export function createCompiler (sharedSchemas: Record<string, unknown> = {}, options: { strict?: false, logger?: false } = {}): Compile {
   const compile = AjvCompiler()(sharedSchemas as Record<string, object>, {
     customOptions: {
       coerceTypes: false,
