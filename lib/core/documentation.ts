@@ -4,7 +4,7 @@ import type { FastifySchema } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
 import { documentBody } from './documented-body.js'
 import { errorsOf } from './documented-errors.js'
-import { allSucceeded, preferenceHeaders, resultsOf } from './documented-results.js'
+import { documentResults, preferenceHeaders } from './documented-results.js'
 import { findItemArray } from './item-array.js'
 import type { Compile } from './item-validator.js'
 import type { StatusPolicy } from './reply.js'
@@ -19,8 +19,9 @@ export interface RouteFacts {
   readonly compile: Compile
 }
 
-const MINIMAL = '`return=minimal`: a success carries only its key and status.'
-const STRICT = '`handling=strict`: refuse the whole batch if any item is invalid.'
+/** What `Prefer` can ask of a bulk route, for its documentation. */
+export const MINIMAL = '`return=minimal`: a success carries only its key and status.'
+export const STRICT = '`handling=strict`: refuse the whole batch if any item is invalid.'
 
 /** The schema of a bulk route with everything that its contract implies; what the route says itself wins. */
 export function documentRoute (schema: FastifySchema, contract: AnyContract, facts: RouteFacts): FastifySchema {
@@ -35,8 +36,7 @@ export function documentRoute (schema: FastifySchema, contract: AnyContract, fac
     ...(itemArray !== undefined && { body: documentBody(schema.body as JsonSchema, itemArray, contract, facts) }),
     headers: schema.headers ?? Type.Object({ Prefer: preferOf(itemArray !== undefined) }),
     response: {
-      207: resultsOf(contract, itemArray?.items, facts.compile),
-      ...(isCollapsed && { 200: allSucceeded(contract, facts.compile) }),
+      ...documentResults(contract, isCollapsed ? 'collapse' : 'multi-status', facts.compile, itemArray?.items),
       ...errorsOf(contract, itemArray, preferenceHeaders('handling=strict'), facts.compile),
       ...Object.fromEntries(own)
     }
@@ -44,6 +44,10 @@ export function documentRoute (schema: FastifySchema, contract: AnyContract, fac
 }
 
 function preferOf (isStrict: boolean): TSchema {
-  const description = ['RFC 7240.', ...(isStrict ? [STRICT] : []), MINIMAL].join(' ')
-  return Type.Optional(Type.String({ description, examples: ['return=minimal', ...(isStrict ? ['handling=strict'] : [])] }))
+  return isStrict ? documentPrefer([STRICT, MINIMAL], 'return=minimal', 'handling=strict') : documentPrefer([MINIMAL], 'return=minimal')
+}
+
+/** The `Prefer` header, by what a route makes of it. */
+export function documentPrefer (preferences: readonly string[], ...examples: string[]): TSchema {
+  return Type.Optional(Type.String({ description: ['RFC 7240.', ...preferences].join(' '), examples }))
 }

@@ -17,7 +17,7 @@ export const RequestError = Type.Object({
 }, { title: 'RequestError' })
 
 /** One way to get an error: its code, where it has one, its message, and what else it says. */
-type Way = [code: string | undefined, message: string, more?: object]
+export type Way = [code: string | undefined, message: string, more?: object]
 
 /** An error: when, and the ways to get it. */
 type Documented = [when: string, ways: Record<string, Way>]
@@ -78,13 +78,14 @@ export function errorsOf (
 ): Record<string, object> {
   const errors = itemArray === undefined ? UNKNOWN_ITEMS : knownItems(contract, itemArray, compile)
   return Object.fromEntries(Object.entries(errors).map(([status, [when, ways]]) => [status, {
-    description: `${when} Nothing ran.`,
-    ...(status === '422' && { headers: strictHeaders }),
-    content: { 'application/json': { schema: RequestError, examples: examplesOf(Number(status), ways) } }
+    ...documentError(Number(status), `${when} Nothing ran.`, ways),
+    ...(status === '422' && { headers: strictHeaders })
   }]))
 }
 
-function examplesOf (statusCode: number, ways: Record<string, Way>): object {
-  return Object.fromEntries(Object.entries(ways).map(([name, [code, message, more]]) =>
+/** An error answer of a whole request: when it comes, and examples of the ways to get it. */
+export function documentError (statusCode: number, when: string, ways: Record<string, Way>): object {
+  const examples = Object.fromEntries(Object.entries(ways).map(([name, [code, message, more]]) =>
     [name, { value: { statusCode, ...(code !== undefined && { code }), error: STATUS_CODES[statusCode], message, ...more } }]))
+  return { description: when, content: { 'application/json': { schema: RequestError, examples } } }
 }

@@ -2,6 +2,7 @@
 import type { AnyContract } from '../../schemas/index.js'
 import { exampleKey, exampleOf, problemsOf } from './example.js'
 import type { Compile } from './item-validator.js'
+import type { StatusPolicy } from './reply.js'
 import type { JsonSchema } from './tagged-union.js'
 
 /** The headers of an answer that depends on `Prefer`. */
@@ -27,16 +28,20 @@ const HEADERS = {
   ...preferenceHeaders('return=minimal')
 }
 
-/** @param item the schema of an item, where it is known before the handler runs */
-export function resultsOf (contract: AnyContract, item: JsonSchema | undefined, compile: Compile): object {
+/**
+ * The answers of a contract when items have results.
+ * @param compile says whether an example is right
+ * @param item the schema of an item, where it is known before the handler runs
+ */
+export function documentResults (
+  contract: AnyContract, status: StatusPolicy, compile: Compile, item?: JsonSchema
+): Record<string, object> {
   const examples = examplesOf(contract, item, compile)
-  return answerOf('One result per item, in request order', contract, examples, compile)
-}
-
-/** The answer 200 where that means that no item failed. */
-export function allSucceeded (contract: AnyContract, compile: Compile): object {
-  const { mixed: _, failed: __, ...examples } = examplesOf(contract, undefined, compile)
-  return answerOf('Every item succeeded', contract, examples, compile)
+  const { mixed: _, failed: __, ...succeeded } = examples
+  return {
+    207: answerOf('One result per item, in request order', contract, examples, compile),
+    ...(status === 'collapse' && { 200: answerOf('Every item succeeded', contract, succeeded, compile) })
+  }
 }
 
 function answerOf (description: string, contract: AnyContract, examples: Examples, compile: Compile): object {
