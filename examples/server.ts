@@ -7,6 +7,14 @@ import { startWhenRun } from './start.js'
 import { handlers } from './tasks.js'
 import { uploadPage } from './upload-page/route.js'
 
+const info = {
+  title: 'Uploads, tasks and contacts',
+  version: '1.0.0',
+  description: 'One request carries many items; some work, some do not, and the answer has one result for each.',
+  contact: { name: 'fastify-multi-status', url: 'https://www.npmjs.com/package/fastify-multi-status' },
+  license: { name: 'MIT', identifier: 'MIT' }
+}
+
 type Environment = Record<string, string | undefined>
 
 export async function build (env: Environment = process.env, options: FastifyServerOptions = { logger: { level: 'warn' } }) {
@@ -16,7 +24,9 @@ export async function build (env: Environment = process.env, options: FastifySer
       storage: disk({ dir: env.UPLOAD_DIR || './uploads' }),
       limits: { fileSize: env.FILE_SIZE_LIMIT || '10mb' }
     },
-    tasks: { handlers, timeout: Number(env.TASK_TIMEOUT || 1000) }
+    tasks: { handlers, timeout: Number(env.TASK_TIMEOUT || 1000) },
+    // Open to everyone: an app that asks for a token says so with components.securitySchemes and security.
+    docs: { info, openapi: { security: [], tags: [{ name: 'contacts', description: 'Creates contacts' }] } }
   })
   await app.register(contactRoutes)
   await app.register(uploadPage)

@@ -1,32 +1,62 @@
 // OpenAPI 3.1 and Swagger UI, for apps that have none of their own.
-import swagger, { type SwaggerTransformObject } from '@fastify/swagger'
+import swagger, { type FastifyDynamicSwaggerOptions, type SwaggerTransformObject } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import { ItemProblem } from '../schemas/index.js'
+import { RequestError } from './core/documented-errors.js'
 import { findTaggedUnion, type JsonSchema } from './core/tagged-union.js'
+
+type OpenApi = NonNullable<FastifyDynamicSwaggerOptions['openapi']>
 
 /** Where and how the documentation is published. */
 export interface DocsOptions {
   /** The path of Swagger UI; the document is at `/json` below it. @default '/documentation' */
   routePrefix?: string
   /** OpenAPI's `info`. @default the title "Multi-Status API", version 1.0.0 */
-  info?: { title: string, version: string, description?: string }
+  info?: OpenApi['info']
+  /** What else the document says of the app, as `security`, `servers`, `tags` or `components`. */
+  openapi?: Omit<OpenApi, 'openapi' | 'info' | 'paths'>
+}
+
+const INFO = {
+  title: 'Multi-Status API',
+  version: '1.0.0',
+  description: 'One request carries many items, and the answer has one result for each.'
 }
 
 /** Registers @fastify/swagger and @fastify/swagger-ui, unless the app has a swagger of its own. */
 export async function registerDocs (app: FastifyInstance, options: DocsOptions): Promise<void> {
   if (app.hasDecorator('swagger')) return
-  const { routePrefix = '/documentation', info = { title: 'Multi-Status API', version: '1.0.0' } } = options
+  const { routePrefix = '/documentation', info = INFO, openapi = {} } = options
   await app.register(swagger, {
-    openapi: { openapi: '3.1.0', info, servers: [{ url: '/' }] },
+    openapi: { servers: [{ url: '/' }], security: [], ...openapi, openapi: '3.1.0', info } as OpenApi,
     convertConstToEnum: false,
-    transformObject: publishUnions()
+    transformObject: publishUnions(describeTags)
   })
   await app.register(swaggerUi, { routePrefix })
+}
+
+/** What the tags of the plugin's own routes stand for. */
+const TAGS: Record<string, string> = {
+  tasks: 'Runs tasks of registered types',
+  upload: 'Stores files'
+}
+
+/** Describes the tags of the plugin that are in use and that the app has not described itself. */
+const describeTags: SwaggerTransformObject = given => {
+  const { paths = {}, tags = [], ...document } = documentIn(given) as OpenApiObject
+  const used = new Set(Object.values(paths).flatMap(path => Object.values(path)).flatMap(operation => operation.tags ?? []))
+  const known = new Set(tags.map(({ name }) => name))
+  const missing = Object.keys(TAGS).filter(name => used.has(name) && !known.has(name))
+  const described = [...tags, ...missing.map(name => ({ name, description: TAGS[name] }))]
+  return { ...document, ...(described.length > 0 && { tags: described }), paths } as ReturnType<SwaggerTransformObject>
 }
 
 interface OpenApiObject {
   openapi?: string
   components?: { schemas?: Schemas }
+  paths?: Record<string, Record<string, { tags?: string[] }>>
+  tags?: { name: string }[]
   [member: string]: unknown
 }
 
@@ -34,7 +64,7 @@ type Schemas = Record<string, JsonSchema>
 
 /**
  * Makes the `transformObject` of @fastify/swagger that publishes every union whose branches differ in one constant as
- * `oneOf` with a discriminator, its titled branches as named components. Needed only by apps with a swagger of their own.
+ * `oneOf` with a discriminator, its titled branches as named components, and so the errors that all bulk routes share. Needed only by apps with a swagger of their own.
  * A document in Swagger 2.0, which has no such unions, stays as it is.
  * @param next the app's own transformObject, which gets the document first
  * @example await app.register(swagger, { openapi: { openapi: '3.1.0' }, transformObject: publishUnions() })
@@ -50,9 +80,18 @@ const documentIn: SwaggerTransformObject = given => 'openapiObject' in given ? g
 
 function publish ({ components = {}, ...document }: OpenApiObject): OpenApiObject {
   const schemas = { ...components.schemas }
-  for (const [name, schema] of Object.entries(schemas)) schemas[name] = rewrite(schema, schemas) as JsonSchema
-  const published = rewrite({ ...document, components: { ...components, schemas: {} } }, schemas) as OpenApiObject
+  const to: Target = { schemas, isOld: /^3\.0/.test(document.openapi!) }
+  for (const [name, schema] of Object.entries(schemas)) schemas[name] = rewrite(schema, to) as JsonSchema
+  const published = rewrite({ ...document, components: { ...components, schemas: {} } }, to) as OpenApiObject
   return { ...published, components: { ...published.components, schemas } }
+}
+
+/** What the document becomes. */
+interface Target {
+  /** The components, to which more are added. */
+  readonly schemas: Schemas
+  /** Whether it is OpenAPI 3.0, which knows neither `const` nor `examples` in a schema. */
+  readonly isOld: boolean
 }
 
 /** Members that hold data, which may look like a schema but is none. */
@@ -61,13 +100,28 @@ const DATA = new Set(['examples', 'example', 'default', 'const', 'enum'])
 /** Members whose own members have names of the app's choice, which mean nothing here. */
 const MAPS = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'responses', 'headers', 'schemas'])
 
+/** The titles of schemas that every bulk route has. */
+const SHARED = new Set<unknown>([RequestError.title, ItemProblem.title])
+
 /** @param isMap whether the node is one of {@link MAPS} */
-function rewrite (node: unknown, schemas: Schemas, isMap = false): unknown {
-  if (Array.isArray(node)) return node.map(one => rewrite(one, schemas))
+function rewrite (node: unknown, to: Target, isMap = false): unknown {
+  if (Array.isArray(node)) return node.map(one => rewrite(one, to))
   if (node === null || typeof node !== 'object') return node
   const copy = Object.fromEntries(Object.entries(node).map(([name, member]) =>
-    [name, !isMap && DATA.has(name) ? member : rewrite(member, schemas, !isMap && MAPS.has(name))])) as JsonSchema
-  return isMap || copy.anyOf === undefined ? copy : publishUnion(copy, schemas)
+    [name, !isMap && DATA.has(name) ? member : rewrite(member, to, !isMap && MAPS.has(name))])) as JsonSchema
+  if (isMap) return copy
+  const union = copy.anyOf === undefined ? copy : publishUnion(copy, to.schemas)
+  const schema = to.isOld ? withoutNews(union) : union
+  return SHARED.has(schema.title) && schema.type === 'object' ? hoist(schema, to.schemas) : schema
+}
+
+/** What OpenAPI 3.1 has and 3.0 has not; media types have `examples` of another kind, which both know. */
+function withoutNews ({ const: constant, examples, ...schema }: JsonSchema): JsonSchema {
+  return {
+    ...schema,
+    ...(constant !== undefined && { enum: [constant] }),
+    ...(Array.isArray(examples) ? { example: schema.example ?? examples[0] } : examples !== undefined && { examples })
+  }
 }
 
 function publishUnion (schema: JsonSchema, schemas: Schemas): JsonSchema {

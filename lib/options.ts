@@ -36,7 +36,7 @@ export interface Settings {
 const MEMBERS = membersOf<FastifyMultiStatusOptions>({ upload: 1, tasks: 1, docs: 1, status: 1, closeGrace: 1, prefix: 1 })
 const UPLOAD_MEMBERS = membersOf<UploadOptions>({ url: 1, storage: 1, limits: 1, accept: 1, storageTimeout: 1, idleTimeout: 1 })
 const LIMITS_MEMBERS = membersOf<NonNullable<UploadOptions['limits']>>({ fileSize: 1, files: 1, total: 1, nameBytes: 1 })
-const DOCS_MEMBERS = membersOf<DocsOptions>({ routePrefix: 1, info: 1 })
+const DOCS_MEMBERS = membersOf<DocsOptions>({ routePrefix: 1, info: 1, openapi: 1 })
 const POLICIES = ['multi-status', 'collapse'] satisfies StatusPolicy[]
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
@@ -57,6 +57,7 @@ export function readOptions (options: FastifyMultiStatusOptions): Settings {
 function checkDocsOptions (docs: DocsOptions): void {
   checkMembers('docs', docs, DOCS_MEMBERS)
   checkPath('docs.routePrefix', docs.routePrefix)
+  if (docs.openapi !== undefined) checkObject('docs.openapi', docs.openapi, "OpenAPI's members, as { security, servers, tags }")
   const { title, version } = Object(docs.info ?? { title: '', version: '' }) as Record<string, unknown>
   if (typeof title === 'string' && typeof version === 'string') return
   throw new InvalidOption('docs.info', "OpenAPI's info, an object with a title and a version", show(docs.info))

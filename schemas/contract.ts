@@ -23,6 +23,8 @@ export interface Vocabulary {
   readonly reason: string
   /** What a success carries beside key and status: one object for every success word, or one for each. @default nothing */
   readonly data?: TObject | { readonly [word: string]: TObject }
+  /** A failure to show in the documentation. @default an item that is invalid */
+  readonly failureExample?: FailureDetail
 }
 
 /** A JSON schema whose TypeScript type is T. */
@@ -116,7 +118,7 @@ const anyKey = Type.Union([Type.Integer(), Type.String()])
  */
 export function defineContract<const V extends Vocabulary> (vocabulary: V): Contract<V>
 export function defineContract (vocabulary: Vocabulary): AnyContract {
-  const { name, envelope = 'results', key, failure, reason, keyType = anyKey, data } = vocabulary
+  const { name, envelope = 'results', key, failure, reason, keyType = anyKey, data, failureExample } = vocabulary
   const successWords = [vocabulary.success].flat()
   checkVocabulary(vocabulary, successWords)
 
@@ -124,12 +126,14 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
     { [key]: keyType, status: Type.Literal(word), ...dataFor(data, word)?.properties },
     { title: title(name, word) }
   )
+  const fail = (id: unknown, { message, ...detail }: FailureDetail) =>
+    ({ [key]: id ?? null, status: failure, [reason]: message, ...detail })
   const failed = Type.Object({
     [key]: Type.Union([keyType, Type.Null()], { description: 'null where the item had no key that could be used' }),
     status: Type.Literal(failure),
     [reason]: Type.String(),
     ...failureMembers
-  }, { title: title(name, failure) })
+  }, { title: title(name, failure), ...(failureExample !== undefined && { examples: [fail(keyType.examples?.[1] ?? null, failureExample)] }) })
   const successes = successWords.map(success)
   const result = Type.Union([...successes, failed])
 
@@ -151,7 +155,7 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
       const { [key]: own = id ?? null, status = successWords[0], ...rest } = given as Record<string, unknown>
       return { [key]: own, status, ...rest }
     },
-    fail: (id, { message, ...detail }) => ({ [key]: id ?? null, status: failure, [reason]: message, ...detail })
+    fail
   }
 }
 

@@ -6,7 +6,7 @@ import { defineContract } from './contract.js'
 export const TaskId = Type.Union([
   Type.Integer(),
   Type.String({ minLength: 1, maxLength: 255 })
-], { description: 'Chosen by the client, unique in the request' })
+], { description: 'Chosen by the client, unique in the request', examples: [101, 102] })
 
 /** `{"tasks":[{"taskId":101,"status":"completed"},{"taskId":102,"status":"failed","reason":"Timeout"}]}` */
 export const tasks = defineContract({
@@ -19,7 +19,8 @@ export const tasks = defineContract({
   reason: 'reason',
   data: Type.Object({
     output: Type.Optional(Type.Unknown({ description: 'What the task gave back' }))
-  })
+  }),
+  failureExample: { message: 'Timeout', code: 'TIMEOUT', statusCode: 504, retryable: true }
 })
 
 export type TaskResult = Static<typeof tasks.schemas.result>

@@ -2,20 +2,24 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { defineContract } from './contract.js'
 
+/** For documentation. */
+const SHA256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824'
+
 /** `{"results":[{"file":"image1.png","status":"uploaded"},{"file":"image2.png","status":"failed","error":"File too large"}]}` */
 export const uploads = defineContract({
   name: 'File',
   key: 'file',
-  keyType: Type.String({ description: 'The name that the client gave to the file' }),
+  keyType: Type.String({ description: 'The name that the client gave to the file', examples: ['image1.png', 'image2.png'] }),
   success: 'uploaded',
   failure: 'failed',
   reason: 'error',
   data: Type.Object({
-    key: Type.Optional(Type.String({ description: 'What the storage knows the file by' })),
-    size: Type.Optional(Type.Integer({ minimum: 0, description: 'Bytes' })),
-    type: Type.Optional(Type.String({ description: 'Media type' })),
-    sha256: Type.Optional(Type.String({ description: 'Of the content, in hexadecimal' }))
-  })
+    key: Type.Optional(Type.String({ description: 'What the storage knows the file by', examples: ['6f4e1c1e-7d0b-4c4e-9c39-2f4b6f0f7a11'] })),
+    size: Type.Optional(Type.Integer({ minimum: 0, description: 'Bytes', examples: [48213] })),
+    type: Type.Optional(Type.String({ description: 'Media type', examples: ['image/png'] })),
+    sha256: Type.Optional(Type.String({ description: 'Of the content, in hexadecimal', examples: [SHA256] }))
+  }),
+  failureExample: { message: 'File too large', code: 'FILE_TOO_LARGE', statusCode: 413, retryable: false }
 })
 
 export type UploadResult = Static<typeof uploads.schemas.result>

@@ -1,7 +1,7 @@
 // The documentation: OpenAPI 3.1 with the unions of each 207 body, and apps that have a swagger of their own.
 import swagger, { type FastifyDynamicSwaggerOptions, type SwaggerTransformObject } from '@fastify/swagger'
 import { Validator } from '@seriousme/openapi-schema-validator'
-import { Type } from '@sinclair/typebox'
+import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { build as buildServer } from '../examples/server.js'
@@ -22,7 +22,7 @@ interface Operation {
   description: string
   tags: string[]
   parameters?: { name: string, description: string }[]
-  requestBody: { content: Record<string, { schema: { properties: Record<string, unknown> } }> }
+  requestBody: { description?: string, content: Record<string, { schema: { properties: Record<string, unknown> } }> }
   responses: Record<string, {
     description: string
     headers: Record<string, unknown>
@@ -109,14 +109,26 @@ t.test('the results are a oneOf with a discriminator and named components', asyn
     bodyOf('results', ['created', 'ContactCreated'], ['rejected', 'ContactRejected'])
   ])
   t.strictSame(Object.keys(components.schemas).sort(), [
-    'ContactCreated', 'ContactRejected', 'EchoTask', 'FailTask', 'FileFailed', 'FileUploaded', 'Sha256Task', 'SleepTask',
-    'TaskCompleted', 'TaskFailed'
+    'ContactCreated', 'ContactRejected', 'EchoTask', 'FailTask', 'FileFailed', 'FileUploaded', 'ItemProblem', 'RequestError',
+    'Sha256Task', 'SleepTask', 'TaskCompleted', 'TaskFailed'
   ])
   t.match(components.schemas.ContactCreated, {
     title: 'ContactCreated',
     type: 'object',
-    required: ['email', 'status', 'contactId'],
+    description: 'With `Prefer: return=minimal` only `email` and `status`',
+    required: ['email', 'status'],
     properties: { status: { const: 'created', type: 'string' }, contactId: { type: 'integer' } }
+  })
+})
+
+t.test('no more is promised of a success than every answer keeps, and what carries nothing more is not described so', async t => {
+  const app = await build(t, { plugin: { docs: {} } })
+  app.route(contactRoute)
+
+  const { components }: Document = (await app.inject('/documentation/json')).json()
+
+  t.strictSame(components.schemas.ContactCreated, {
+    title: 'ContactCreated', type: 'object', required: ['email', 'status'], properties: { email: { type: 'string' }, status: { const: 'created', type: 'string' } }
   })
 })
 
@@ -184,13 +196,95 @@ t.test('headers and whole-request errors are documented as they are sent', async
   const { responses, parameters } = paths['/contacts']!.post!
   const empty = (await app.inject({ method: 'POST', url: '/contacts', payload: [] })).json()
 
-  t.strictSame(Object.keys(responses), ['207', '400', '413', '415', '422', '500', '503'])
-  t.strictSame(Object.keys(responses[207]!.headers), ['Multi-Status', 'Preference-Applied'])
-  t.strictSame(resultsIn(paths['/contacts']!.post!, '400').example, { ...empty, message: 'Expected at least 1 item in the body; received 0' })
+  t.strictSame(Object.keys(responses), ['207', '400', '408', '413', '415', '422', '431', '500', '503'])
+  t.strictSame(Object.keys(responses[207]!.headers), ['Multi-Status', 'Preference-Applied', 'Vary'])
+  t.strictSame(Object.keys(responses[422]!.headers), ['Preference-Applied', 'Vary'])
+  t.strictSame(resultsIn(paths['/contacts']!.post!, '400').examples.empty!.value, empty)
   for (const status of Object.keys(responses).slice(1)) {
-    t.match(resultsIn(paths['/contacts']!.post!, status), { example: { statusCode: Number(status) }, schema: { title: 'RequestError' } })
+    const { schema, examples } = resultsIn(paths['/contacts']!.post!, status)
+    t.strictSame(schema, ref('RequestError'))
+    for (const { value } of Object.values(examples)) t.match(value, { statusCode: Number(status), message: /^[A-Z]/ })
   }
-  t.match(parameters, [{ name: 'prefer', in: 'header', required: false, description: /handling=strict.*return=minimal/ }])
+  t.match(parameters, [{ name: 'Prefer', in: 'header', required: false, description: /handling=strict.*return=minimal/ }])
+})
+
+t.test('the examples of errors are the very answers', async t => {
+  const app = await buildServer({})
+  t.teardown(() => app.close())
+
+  const { paths }: Document = (await app.inject('/documentation/json')).json()
+  const example = (status: string, name: string) => resultsIn(paths['/contacts']!.post!, status).examples[name]!.value
+  const post = async (payload: string | object, headers: Record<string, string> = {}) =>
+    (await app.inject({ method: 'POST', url: '/contacts', payload, headers: { 'content-type': 'application/json', ...headers } })).json()
+  const ada = { email: 'ada@example.org', name: 'Ada' }
+
+  t.strictSame(await post('[{'), example('400', 'malformed'))
+  t.strictSame(await post([]), example('400', 'empty'))
+  t.strictSame(await post([ada, ada]), example('400', 'twice'))
+  t.strictSame(await post(Array(1001).fill(ada)), example('413', 'items'))
+  t.strictSame(await post(' '.repeat(1024 * 1024 + 1)), example('413', 'bytes'))
+  t.strictSame(await post('[]', { 'content-type': 'image/png' }), example('415', 'mediaType'))
+  t.strictSame(await post([{ ...ada, email: 'bob@example.org' }, { ...ada, name: 1 }], { prefer: 'handling=strict' }), example('422', 'strict'))
+  const task = { taskId: 1, type: 'echo', payload: 1 }
+  const answer = await app.inject({ method: 'POST', url: '/tasks', payload: { tasks: [task, { ...task, taskId: 2, type: 1 }] }, headers: { prefer: 'handling=strict' } })
+  t.strictSame(answer.json(), resultsIn(paths['/tasks']!.post!, '422').examples.strict!.value)
+})
+
+t.test('the failure that is shown of an item is the one that it would have', async t => {
+  const kinds: [string, TSchema, object | undefined][] = [
+    ['a name', Type.String(), { pointer: '#', detail: 'must be string; received null' }],
+    ['its key only', Type.Object({ email: Type.String() }), { pointer: '#/email', detail: 'must be string; received number' }],
+    ['a number', Type.Object({ email: Type.String(), age: Type.Integer() }), { pointer: '#/age', detail: 'must be integer; received string' }],
+    ['anything', Type.Unknown(), undefined]
+  ]
+  for (const [what, item, problem] of kinds) {
+    const app = await build(t, { plugin: { docs: {} } })
+    app.route(bulkRoute({ url: '/contacts', contract: contact, item, handler: () => {} }))
+
+    const { post } = ((await app.inject('/documentation/json')).json() as Document).paths['/contacts']!
+
+    const [, failure] = (resultsIn(post!).examples.mixed!.value as { results: { errors?: object[] }[] }).results
+    t.strictSame(failure!.errors?.[0], problem, what)
+    t.strictSame((resultsIn(post!, '422').examples.strict!.value as { errors?: object[] }).errors?.length, problem && 1, what)
+  }
+})
+
+t.test('a contract has a failure of its own to show, also where its keys have no examples', async t => {
+  const app = await build(t, { plugin: { docs: {} } })
+  const contract = defineContract({
+    name: 'Row', key: 'id', success: 'saved', failure: 'lost', reason: 'why', failureExample: { message: 'Taken', code: 'TAKEN', statusCode: 409, retryable: true }
+  })
+  app.route(bulkRoute({ url: '/rows', contract, item: Type.Object({ id: Type.Integer() }), handler: () => {} }))
+
+  const { paths, components }: Document = (await app.inject('/documentation/json')).json()
+
+  const failure = { status: 'lost', why: 'Taken', code: 'TAKEN', statusCode: 409, retryable: true }
+  t.strictSame(resultsIn(paths['/rows']!.post!).examples.failed!.value, { results: [{ id: 2, ...failure }] })
+  t.strictSame(components.schemas.RowLost!.examples, [{ id: null, ...failure }])
+})
+
+t.test('limits are in the document, also those that a route does not name', async t => {
+  const app = await buildServer({ FILE_SIZE_LIMIT: '1kb' })
+  t.teardown(() => app.close())
+  const plain = await build(t, { plugin: { docs: {} }, fastify: { bodyLimit: 2048 } })
+  plain.post('/contacts', { config: { multiStatus: contact }, schema: { body: Type.Array(Type.Object({ email: Type.String() })) } }, async (_request, reply) => reply.multiStatus([]))
+  plain.post('/more', { bodyLimit: 4096, config: { multiStatus: contact }, schema: { body: Type.Object({ contacts: Type.Optional(Type.Array(Type.Object({ email: Type.String() }), { minItems: 2, maxItems: 5 })) }) } }, async (_request, reply) => reply.multiStatus([]))
+
+  const { '/upload': upload, '/tasks': tasks } = ((await app.inject('/documentation/json')).json() as Document).paths
+  const { '/contacts': contacts, '/more': more } = ((await plain.inject('/documentation/json')).json() as Document).paths
+  const bodyOf = (path: typeof upload, type = 'application/json') => path!.post!.requestBody.content[type]!.schema
+
+  t.match(bodyOf(upload, 'multipart/form-data').properties.files, { minItems: 1, maxItems: 100, items: { format: 'binary', maxLength: 1024 } })
+  t.match(bodyOf(upload).properties.files, {
+    minItems: 1,
+    maxItems: 100,
+    items: { anyOf: [{ maxLength: 255 }, { properties: { file: { maxLength: 255 }, content: { maxLength: 1368 } } }] }
+  })
+  t.match(bodyOf(tasks), { required: ['tasks'], properties: { tasks: { minItems: 1, maxItems: 1000 } } })
+  t.match(bodyOf(contacts), { minItems: 1, maxItems: 1000 })
+  t.match(bodyOf(more), { required: ['contacts'], properties: { contacts: { minItems: 2, maxItems: 5 } } })
+  t.equal(contacts!.post!.requestBody.description, 'At most 1000 items and 2048 bytes.')
+  t.equal(more!.post!.requestBody.description, 'At most 5 items and 4096 bytes.')
 })
 
 t.test('what an upload cannot do is not promised: no item can be refused before it has been read', async t => {
@@ -200,7 +294,7 @@ t.test('what an upload cannot do is not promised: no item can be refused before 
   const { paths }: Document = (await app.inject('/documentation/json')).json()
   const { responses, parameters, requestBody } = paths['/upload']!.post!
 
-  t.strictSame(Object.keys(responses), ['207', '400', '413', '415', '500', '503'])
+  t.strictSame(Object.keys(responses), ['207', '400', '408', '413', '415', '431', '500', '503'])
   t.notMatch(parameters![0]!.description, 'handling=strict')
   t.match(parameters![0]!.description, 'return=minimal')
   t.strictSame(Object.keys(requestBody.content), ['multipart/form-data', 'application/json'])
@@ -218,6 +312,16 @@ t.test('with status: collapse, 200 is documented too, by an example in which all
   t.equal(post!.responses[200]!.description, 'Every item succeeded')
   t.strictSame(resultsIn(post!, '200').schema, resultsIn(post!).schema)
   t.strictSame(Object.keys(resultsIn(post!, '200').examples), ['succeeded'])
+})
+
+t.test('a route that collapses by itself documents 200 as one does whose app does', async t => {
+  const app = await build(t, { plugin: { docs: {} } })
+  app.route(bulkRoute({ url: '/contacts', contract: contact, status: 'collapse', item: Type.Object({ email: Type.String() }), handler: () => {} }))
+
+  const { post } = ((await app.inject('/documentation/json')).json() as Document).paths['/contacts']!
+
+  t.equal(post!.responses[200]!.description, 'Every item succeeded')
+  t.strictSame(post!.responses[200]!.headers, post!.responses[207]!.headers)
 })
 
 t.test('what a route says of itself wins over what follows from its contract', async t => {
@@ -273,7 +377,7 @@ t.test('a component of the same title but other members gets a name of its own',
   t.strictSame(Object.keys(contracts).map(name => successOf(`/${name}`)), ['ContactCreated', 'ContactCreated', 'ContactCreated2', 'ContactCreated3'])
   t.strictSame(Object.keys(document.components.schemas.ContactCreated2!.properties as object), ['email', 'status', 'a'])
   t.strictSame(Object.keys(document.components.schemas.ContactCreated3!.properties as object), ['email', 'status', 'b'])
-  t.strictSame(Object.keys(document.components.schemas).sort(), ['ContactCreated', 'ContactCreated2', 'ContactCreated3', 'ContactRejected'])
+  t.strictSame(Object.keys(document.components.schemas).sort(), ['ContactCreated', 'ContactCreated2', 'ContactCreated3', 'ContactRejected', 'ItemProblem', 'RequestError'])
 })
 
 // publishUnions on documents that no contract makes.

@@ -27,14 +27,27 @@ export function prepareContractRoutes (app: FastifyInstance, status: StatusPolic
 function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
   const given = route.schema ?? {}
   const itemArray = findItemArray(given.body as JsonSchema | undefined, id => app.getSchema(id))
-  const published = documentRoute(given, contract, status, itemArray !== undefined)
   route.schema = withoutResults(given, contract)
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
-    route.schema = published
+    const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
+    route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: createExampleCompiler(app) })
     // Now rather than when the work is done, because it is then too late to fail.
     serializerOf(contract, () => app.getSchemas())
   })
+}
+
+/** Examples are not to keep an app from starting because of a schema that stands in two others. */
+function createExampleCompiler (app: FastifyInstance): Compile {
+  const create = () => createCompiler(app, { strict: false, logger: false })
+  const compile = create()
+  return schema => {
+    try {
+      return compile(schema)
+    } catch {
+      return create()(schema)
+    }
+  }
 }
 
 /** Leaves of the responses those that the contract does not describe. */

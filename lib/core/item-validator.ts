@@ -26,8 +26,9 @@ interface CompiledSchema {
 /**
  * Makes a compiler. Nothing is coerced and nothing removed: an item is what was sent, or it is invalid.
  * @param app whose shared schemas `$ref` can refer to, and whose keywords and formats schemas can use
+ * @param options Ajv's own, for schemas that are not to be judged
  */
-export function createCompiler (app?: FastifyInstance): Compile {
+export function createCompiler (app?: FastifyInstance, options: { strict?: false, logger?: false } = {}): Compile {
   const { customOptions, plugins, onCreate } = ajvOptionsOf(app)
   const compile = AjvCompiler()((app?.getSchemas() ?? {}) as Record<string, object>, {
     ...(plugins !== undefined && { plugins }),
@@ -39,6 +40,7 @@ export function createCompiler (app?: FastifyInstance): Compile {
       coerceTypes: false,
       removeAdditional: false,
       verbose: true,
+      ...options,
       // So that a schema with an `$id` finds itself, as a recursive one has to.
       addUsedSchema: true
     }

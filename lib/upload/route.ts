@@ -1,8 +1,9 @@
 // POST /upload: files in, one result each.
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { FileEntries, FileForm, uploads } from '../../schemas/index.js'
+import { uploads } from '../../schemas/index.js'
 import { settle } from '../core/settle.js'
 import { BatchEmpty, BodyConsumed, MalformedForm, UploadTooLarge } from '../errors.js'
+import { documentFiles } from './documented-files.js'
 import { readEntries } from './json.js'
 import { readMultipart } from './multipart.js'
 import type { UploadSettings } from './options.js'
@@ -32,7 +33,7 @@ function uploadRoute (settings: UploadSettings): RouteOptions {
       description: describeLimits(settings),
       tags: ['upload'],
       consumes: ['multipart/form-data', 'application/json'],
-      body: { content: { 'multipart/form-data': { schema: FileForm }, 'application/json': { schema: FileEntries } } }
+      body: documentFiles(settings.limits)
     },
     // Every file is checked on its own, while it is read.
     validatorCompiler: () => () => true,
