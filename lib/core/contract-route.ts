@@ -36,10 +36,23 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
-    route.schema = documentRoute(given, contract, { status, bodyLimit, compile: createCompiler(app.getSchemas(), { strict: false, logger: false }) })
+    route.schema = documentRoute(given, contract, { status, bodyLimit, compile: compileExamples(app) })
     // Now rather than when the work is done, because it is then too late to fail.
     serializerOf(contract, () => app.getSchemas())
   })
+}
+
+/** With one compiler for all that a route has to show, unless two of its schemas have the same `$id` in them. */
+function compileExamples (app: FastifyInstance): Compile {
+  const create = () => createCompiler(app.getSchemas(), { strict: false, logger: false })
+  const compile = create()
+  return schema => {
+    try {
+      return compile(schema)
+    } catch {
+      return create()(schema)
+    }
+  }
 }
 
 /** Leaves of the responses those that the contract does not describe. */
