@@ -31,14 +31,14 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
-    route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: createExampleCompiler(app) })
+    route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: compileExamples(app) })
     // Now rather than when the work is done, because it is then too late to fail.
     serializerOf(contract, () => app.getSchemas())
   })
 }
 
-/** Examples are not to keep an app from starting because of a schema that stands in two others. */
-function createExampleCompiler (app: FastifyInstance): Compile {
+/** With one compiler for all that a route has to show, unless two of its schemas have the same `$id` in them. */
+function compileExamples (app: FastifyInstance): Compile {
   const create = () => createCompiler(app, { strict: false, logger: false })
   const compile = create()
   return schema => {
