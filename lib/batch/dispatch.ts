@@ -1,0 +1,133 @@
+// One request of a batch through the app's own router, with everything that a request of its own goes through.
+import type { IncomingHttpHeaders } from 'node:http'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { BatchedRequest } from '../../schemas/index.js'
+import { timedOut } from '../errors.js'
+import { encodeBody } from './body.js'
+import { issuePassport, type Passport } from './guard.js'
+import { ownHeaders } from './headers.js'
+import { BatchedMessage, BatchedResponse, type Answer, type RequestParts } from './message.js'
+import { answerTooLarge, badMethod, badUrl, routeNotAllowed, streamed } from './refusals.js'
+
+/** How many bytes of answers one batch may still carry. */
+export interface Budget { left: number }
+
+/** What the requests of one batch have in common. */
+export interface Journey {
+  readonly app: FastifyInstance
+  readonly outer: FastifyRequest
+  /** The headers that every one of them inherits. */
+  readonly inherited: IncomingHttpHeaders
+  /** The headers that an item may have of its own. */
+  readonly itemHeaders: ReadonlySet<string>
+  /** Milliseconds for each. */
+  readonly timeout: number
+  /** Bytes of one answer, and of all together. */
+  readonly limits: { readonly response: number, readonly total: number }
+  readonly budget: Budget
+}
+
+/**
+ * Makes of an item what goes through the router.
+ * @throws ItemError INVALID_URL, METHOD_NOT_ALLOWED, HEADER_NOT_ALLOWED, INVALID_BODY
+ */
+export function prepareRequest (journey: Journey, { method = 'GET', url, headers, body, encoding }: BatchedRequest): RequestParts {
+  const verb = expectMethod(method)
+  const own = ownHeaders(journey.inherited, headers, journey.itemHeaders)
+  const payload = encodeBody(verb, body, encoding, own)
+  return { method: verb, url: expectUrl(url), headers: own, payload }
+}
+
+/** CONNECT asks for a tunnel, and TRACE would show the headers that the batch has inherited. */
+function expectMethod (method: string): string {
+  const verb = method.toUpperCase()
+  if (!/^[A-Z-]{1,20}$/.test(verb) || verb === 'CONNECT' || verb === 'TRACE') throw badMethod(method)
+  return verb
+}
+
+/** RFC 9112 section 3.2.1: origin form. Visible ASCII, as Node takes it from a socket, without a fragment or a backslash. */
+const ORIGIN_FORM = /^\/[!"$-[\]-~]*$/
+
+/** A path segment that a proxy behind the route could take for a step upwards. */
+const DOTS = /\/(?:\.|%2e){1,2}(?:\/|$)/i
+
+function expectUrl (url: string): string {
+  if (!url.startsWith('/')) throw badUrl(/^[a-z][a-z\d+.-]*:/i.test(url) ? 'an absolute URL' : 'something else')
+  if (url.startsWith('//')) throw badUrl('one of another host')
+  if (!ORIGIN_FORM.test(url)) throw badUrl('one with characters that must be percent-encoded')
+  if (DOTS.test(url.split('?', 1)[0]!)) throw badUrl('one with "." or ".." as a segment')
+  return url
+}
+
+/**
+ * Sends the request through the router.
+ * @returns its answer, whatever its status
+ * @throws ItemError when there is none that a batch can carry
+ */
+export function dispatch (journey: Journey, parts: RequestParts): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const message = new BatchedMessage(journey.outer.raw.socket, parts)
+    const passport = issuePassport(message, false)
+    const timer = setTimeout(() => {
+      reject(timedOut())
+      // As if its client had gone, so that what the route has begun can stop.
+      message.destroy()
+      response.destroy()
+    }, journey.timeout)
+    const response = new BatchedResponse(message, {
+      onAnswer (answer) {
+        clearTimeout(timer)
+        try {
+          resolve(accept(journey, passport, answer))
+        } catch (error) {
+          reject(error)
+        }
+      },
+      onStream (statusCode) {
+        clearTimeout(timer)
+        reject(streamed(statusCode))
+      },
+      onAbort () {
+        clearTimeout(timer)
+        reject(new Error(`${parts.method} ${parts.url} was ended without an answer`))
+      }
+    })
+    journey.app.routing(message, response)
+  })
+}
+
+/** @throws ItemError when the answer is that of a route which was not to be reached, or too large */
+function accept ({ limits, budget }: Journey, passport: Passport, answer: Answer): Answer {
+  if (passport.refusal !== undefined) throw passport.refusal
+  // What answers before the guard can refuse, as a rate limit does; it cannot admit.
+  if (!passport.isAdmitted && answer.statusCode < 400) throw routeNotAllowed()
+  const { statusCode, payload } = answer
+  const size = payload === undefined ? 0 : Buffer.byteLength(payload)
+  if (size > limits.response) throw answerTooLarge(statusCode, limits.response, 'of one answer')
+  if (size > budget.left) throw answerTooLarge(statusCode, limits.total, 'of all answers together')
+  budget.left -= size
+  return answer
+}
+
+/**
+ * Sends the request through the router as far as validation; neither `preHandler` hooks of the route nor its handler run.
+ * @returns undefined when it is valid, else what it failed with: an error, or the answer of who refused it
+ */
+export function tryOut (journey: Journey, parts: RequestParts): Promise<Pick<Passport, 'refusal' | 'error'> & { answer?: Answer } | undefined> {
+  return new Promise(resolve => {
+    const message = new BatchedMessage(journey.outer.raw.socket, parts)
+    const passport = issuePassport(message, true)
+    const end = (answer?: Answer) => {
+      clearTimeout(timer)
+      const { isValid, refusal, error } = passport
+      resolve(isValid ? undefined : { refusal, error, ...(answer && { answer }) })
+    }
+    const timer = setTimeout(() => {
+      passport.refusal ??= timedOut()
+      message.destroy()
+      response.destroy()
+    }, journey.timeout)
+    const response = new BatchedResponse(message, { onAnswer: end, onStream: () => end(), onAbort: () => end() })
+    journey.app.routing(message, response)
+  })
+}
