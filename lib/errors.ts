@@ -10,8 +10,8 @@ export const InvalidOption = createError<[string, string, string]>('FST_MULTI_ST
 export const NotRegistered = createError<[string]>('FST_MULTI_STATUS_NOT_REGISTERED',
   'The bulk route %s needs fastify-multi-status; register the plugin before the route')
 export const RoutesNotGuarded = createError<[string]>('FST_MULTI_STATUS_ROUTES_NOT_GUARDED',
-  'fastify-multi-status with a batch must be registered before every other plugin with routes, and not in one of them, ' +
-  'because a batch could reach routes that have not opted in; the first of these: %s')
+  'fastify-multi-status with a batch must be registered on the root of the app, and not in a plugin of it, ' +
+  'because a batch could reach routes outside that have not opted in; the first of these: %s')
 
 // Whole requests: nothing has run, and Fastify's error handler answers.
 export const BodyNotBatch = createError<[string, string]>('FST_MULTI_STATUS_BODY_NOT_BATCH',

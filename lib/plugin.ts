@@ -17,7 +17,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
   const { upload, tasks, batch, docs, status, closeGrace, prefix } = readOptions(options)
 
-  // First, because hooks do not reach routes that were there before.
+  // First, so that a request of a batch is judged before other hooks work for it.
   if (batch !== false) guardRoutes(app, batch.allow)
   if (docs !== false) await registerDocs(app, docs)
 

@@ -7,7 +7,7 @@ import { encodeBody } from './body.js'
 import { issuePassport, type Passport } from './guard.js'
 import { ownHeaders } from './headers.js'
 import { BatchedMessage, BatchedResponse, type Answer, type RequestParts } from './message.js'
-import { answerTooLarge, badMethod, badUrl, routeNotAllowed, streamed } from './refusals.js'
+import { answerTooLarge, badMethod, badUrl, routeNotAllowed, streamed, upgraded } from './refusals.js'
 
 /** How many bytes of answers one batch may still carry. */
 export interface Budget { left: number }
@@ -16,6 +16,8 @@ export interface Budget { left: number }
 export interface Journey {
   readonly app: FastifyInstance
   readonly outer: FastifyRequest
+  /** That the app knows. */
+  readonly methods: readonly string[]
   /** The headers that every one of them inherits. */
   readonly inherited: IncomingHttpHeaders
   /** The headers that an item may have of its own. */
@@ -32,16 +34,16 @@ export interface Journey {
  * @throws ItemError INVALID_URL, METHOD_NOT_ALLOWED, HEADER_NOT_ALLOWED, INVALID_BODY
  */
 export function prepareRequest (journey: Journey, { method = 'GET', url, headers, body, encoding }: BatchedRequest): RequestParts {
-  const verb = expectMethod(method)
+  const verb = expectMethod(method, journey.methods)
   const own = ownHeaders(journey.inherited, headers, journey.itemHeaders)
   const payload = encodeBody(verb, body, encoding, own)
   return { method: verb, url: expectUrl(url), headers: own, payload }
 }
 
 /** CONNECT asks for a tunnel, and TRACE would show the headers that the batch has inherited. */
-function expectMethod (method: string): string {
+function expectMethod (method: string, supported: readonly string[]): string {
   const verb = method.toUpperCase()
-  if (!/^[A-Z-]{1,20}$/.test(verb) || verb === 'CONNECT' || verb === 'TRACE') throw badMethod(method)
+  if (!supported.includes(verb) || verb === 'CONNECT' || verb === 'TRACE') throw badMethod(method)
   return verb
 }
 
@@ -92,7 +94,22 @@ export function dispatch (journey: Journey, parts: RequestParts): Promise<Answer
         reject(new Error(`${parts.method} ${parts.url} was ended without an answer`))
       }
     })
-    journey.app.routing(message, response)
+    route(journey, message, response, reject)
+  })
+}
+
+/**
+ * Each in a turn of its own, as requests come from sockets: what a hook puts off until its promise is settled is done
+ * before the next request begins, as the counting of a rate limit.
+ */
+function route ({ app }: Journey, message: BatchedMessage, response: BatchedResponse, onError: (error: unknown) => void): void {
+  setImmediate(() => {
+    if (response.destroyed) return
+    try {
+      app.routing(message, response)
+    } catch (error) {
+      onError(error)
+    }
   })
 }
 
@@ -102,6 +119,7 @@ function accept ({ limits, budget }: Journey, passport: Passport, answer: Answer
   // What answers before the guard can refuse, as a rate limit does; it cannot admit.
   if (!passport.isAdmitted && answer.statusCode < 400) throw routeNotAllowed()
   const { statusCode, payload } = answer
+  if (statusCode < 200) throw upgraded()
   const size = payload === undefined ? 0 : Buffer.byteLength(payload)
   if (size > limits.response) throw answerTooLarge(statusCode, limits.response, 'of one answer')
   if (size > budget.left) throw answerTooLarge(statusCode, limits.total, 'of all answers together')
@@ -128,6 +146,9 @@ export function tryOut (journey: Journey, parts: RequestParts): Promise<Pick<Pas
       response.destroy()
     }, journey.timeout)
     const response = new BatchedResponse(message, { onAnswer: end, onStream: () => end(), onAbort: () => end() })
-    journey.app.routing(message, response)
+    route(journey, message, response, error => {
+      passport.error = error
+      end()
+    })
   })
 }

@@ -101,8 +101,8 @@ function explainNotFound (app: FastifyInstance, { method, url }: FastifyRequest)
 const ROUTE_LINE = /\(([A-Z][A-Z, -]*)\)(?: \{.*\})?$/
 
 /**
- * Hooks do not reach routes of plugins that were registered before, nor those outside of the plugin that they are in.
- * Fastify shows such routes in no other way than in the printed tree.
+ * Hooks do not reach routes outside of the plugin that they are in. Fastify shows such routes in no other way than in
+ * the printed tree.
  * @throws FST_MULTI_STATUS_ROUTES_NOT_GUARDED
  */
 function expectGuarded (tree: string): void {

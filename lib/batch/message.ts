@@ -107,7 +107,8 @@ export class BatchedResponse extends ServerResponse {
 
   override writeHead (statusCode: number, reason?: unknown, headers?: unknown): this {
     super.writeHead(statusCode, reason as string, headers as IncomingHttpHeaders)
-    this.#headers = { ...this.getHeaders(), ...lowerNames(typeof reason === 'string' ? headers : reason) }
+    this.#headers = { ...this.getHeaders() }
+    addHeaders(this.#headers, typeof reason === 'string' ? headers : reason)
     return this
   }
 
@@ -159,15 +160,14 @@ export class BatchedResponse extends ServerResponse {
 }
 
 /** Headers as writeHead takes them: an object, a list of pairs, or names and values by turns. */
-function lowerNames (headers: unknown): Record<string, unknown> {
-  if (headers === null || typeof headers !== 'object') return {}
-  const pairs = Array.isArray(headers) ? pairsOf(headers) : Object.entries(headers)
-  return Object.fromEntries(pairs.map(([name, value]) => [name.toLowerCase(), value]))
-}
-
-function pairsOf (list: unknown[]): [string, unknown][] {
-  if (Array.isArray(list[0])) return list as [string, unknown][]
-  return list.flatMap((name, index) => index % 2 === 0 ? [[name as string, list[index + 1]] as [string, unknown]] : [])
+function addHeaders (headers: Record<string, unknown>, given: unknown): void {
+  if (given === null || typeof given !== 'object') return
+  if (!Array.isArray(given)) {
+    for (const name in given) headers[name.toLowerCase()] = (given as Record<string, unknown>)[name]
+    return
+  }
+  const list = given.flat() as unknown[]
+  for (let index = 0; index < list.length; index += 2) headers[String(list[index]).toLowerCase()] = list[index + 1]
 }
 
 /** Calls the first function among optional arguments, as a stream does once a piece is written. */

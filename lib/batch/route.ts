@@ -59,9 +59,9 @@ async function carry (request: FastifyRequest, reply: FastifyReply, settings: Ba
   const journey = beginJourney(request, settings)
   const options = { concurrency: settings.concurrency, signal: reply.batchSignal() }
   if (readPreferences(request).strict) await expectNoProblem(journey, plan, options)
-  const { outcomes, cookies } = await runBatch(journey, plan, batch, options)
+  const { results, cookies } = await runBatch(journey, plan, batch, options)
   if (cookies.length > 0) reply.header('set-cookie', cookies)
-  return reply.multiStatus(outcomes)
+  return reply.multiStatus(results)
 }
 
 function beginJourney (outer: FastifyRequest, { inherit, own, timeout, limits }: BatchSettings): Journey {
@@ -70,6 +70,7 @@ function beginJourney (outer: FastifyRequest, { inherit, own, timeout, limits }:
     timeout,
     limits,
     app: outer.server as FastifyInstance,
+    methods: outer.server.supportedMethods,
     inherited: inheritHeaders(outer, inherit),
     itemHeaders: own,
     budget: { left: limits.total }

@@ -16,9 +16,9 @@ export interface RunOptions {
   readonly signal: AbortSignal
 }
 
-/** What became of a batch: one outcome for each step, and the cookies that its answers set, both in request order. */
+/** What became of a batch, one result or rejected outcome for each step, and the cookies that its answers set; in request order. */
 export interface Ran {
-  readonly outcomes: Outcome<BatchResult>[]
+  readonly results: (BatchResult | PromiseRejectedResult)[]
   readonly cookies: string[]
 }
 
@@ -53,7 +53,10 @@ export async function runBatch (journey: Journey, plan: readonly Step[], batch: 
   const outcomes = order === undefined
     ? await settle(plan, worker, options)
     : await settleInOrder(plan, order.steps, worker, options)
-  return { outcomes, cookies: plan.flatMap(step => cookies.get(step) ?? []) }
+  return {
+    results: outcomes.map(outcome => outcome.status === 'fulfilled' ? outcome.value : outcome),
+    cookies: plan.flatMap(step => cookies.get(step) ?? [])
+  }
 }
 
 function endOf (result: BatchResult): Ended {
@@ -90,7 +93,7 @@ async function send (journey: Journey, { item, after, hasReferences, problem }: 
 }
 
 function fill (item: BatchedRequest, hasReferences: boolean, read: Read): BatchedRequest {
+  const isFinal = !hasReferences && (item.body === null || typeof item.body !== 'object')
   // Also without a reference there may be a $literal in the body.
-  const body = item.body === null || typeof item.body !== 'object' ? item.body : fillBody(item.body, read)
-  return hasReferences ? { ...item, url: fillUrl(item.url, read), body } : { ...item, body }
+  return isFinal ? item : { ...item, url: fillUrl(item.url, read), body: fillBody(item.body, read) }
 }
