@@ -26,6 +26,8 @@ export const InvalidItems = createError<[number, number]>('FST_MULTI_STATUS_INVA
   'Expected only valid items (Prefer: handling=strict); received %d invalid of %d, so nothing ran', 422)
 export const BadDependency = createError<[string, string, string]>('FST_MULTI_STATUS_BAD_DEPENDENCY',
   'Expected dependsOn of request %s to name requests before it; received %s, %s', 400)
+export const BatchNotRun = createError<[string]>('FST_MULTI_STATUS_BATCH_NOT_RUN',
+  'The batch has not been run: %s', 503)
 
 export const MalformedForm = createError<[string]>('FST_MULTI_STATUS_MALFORMED_FORM',
   'Expected a form in multipart/form-data; received one that cannot be read: %s', 400)

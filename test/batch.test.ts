@@ -1,6 +1,8 @@
 // POST /batch: requests for other routes in, the truth about each of them out.
 import { once } from 'node:events'
+import { connect as connectHttp2 } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
+import { json } from 'node:stream/consumers'
 import t from 'tap'
 import { type LogLine, build } from './fixtures/build.js'
 import { buildBatch, post, type Sent } from './fixtures/batch.js'
@@ -180,6 +182,33 @@ t.test('a body that is larger than its route takes fails with 413, alone', async
   t.match(results, [{ code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 }, { status: 'success' }])
 })
 
+t.test('a body too deep for JSON, and an app that breaks before its hooks, cost no other request', async t => {
+  const app = await buildBatch(t, {}, {
+    fastify: { genReqId: ({ url }) => { if (url === '/breaks') throw new Error('hunter2'); return 'id' } }
+  })
+  const deep = '['.repeat(100_000) + ']'.repeat(100_000)
+  const payload = '{"requests":[{"id":"1","method":"POST","url":"/contacts","body":{"$literal":' + deep + '}},' +
+    '{"id":"2","url":"/breaks"},{"id":"3","url":"/contacts/1"}]}'
+  for (const prefer of ['', 'handling=strict']) {
+    const response = await app.inject({ method: 'POST', url: '/batch', headers: { 'content-type': 'application/json', prefer }, payload })
+    t.notMatch(response.body, 'hunter2')
+    if (prefer === '') t.match(response.json().results, [{ code: 'INVALID_BODY', errors: [{ detail: 'must not be so deep' }] }, { code: 'INTERNAL_ERROR' }, { status: 'success' }])
+    else t.match(response.json().errors, [{ pointer: '#/requests/0/body' }, { pointer: '#/requests/1' }])
+  }
+})
+
+t.test('over HTTP/2 a request has the host of the batch', async t => {
+  const app = await buildBatch(t, {}, { fastify: { http2: true } as object })
+  app.get('/host', async ({ host }) => ({ host }))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  t.teardown(() => session.destroy())
+  const stream = session.request({ ':method': 'POST', ':path': '/batch', ':authority': 'example.org', 'content-type': 'application/json' })
+  stream.end('{"requests":[{"id":"1","url":"/host"}]}')
+  t.match(await json(stream), { results: [{ body: { host: 'example.org' } }] })
+  await new Promise<void>(resolve => session.close(resolve))
+})
+
 t.test('the whole batch has a limit of its own', async t => {
   const app = await buildBatch(t, { bodyLimit: '1kb' })
   const { response } = await post(app, [{ id: '1', method: 'POST', url: '/contacts', body: { email: `@${'x'.repeat(1000)}` } }])
@@ -236,6 +265,38 @@ t.test('a request that takes too long fails alone, and its route hears of it', a
   ])
   await waitFor('the abort', () => isAborted)
   t.match(log.filter(({ msg }) => msg === 'item failed').map(({ key, code }) => [key, code]), [['1', 'TIMEOUT'], ['3', 'INTERNAL_ERROR']])
+})
+
+t.test('a request whose time is up before it has begun does not run', async t => {
+  let ran = 0
+  const app = await buildBatch(t, { timeout: 1 }, {
+    before: app => {
+      app.addHook('preHandler', ({ url }, _reply, next) => {
+        if (url !== '/batch') return next()
+        // A timer in which something else takes too long.
+        setTimeout(() => {
+          next()
+          for (const end = Date.now() + 20; Date.now() < end;);
+        }, 1)
+      })
+    }
+  })
+  app.get('/count', async () => { ran++; return {} })
+  const { results } = await post(app, [{ id: '1', url: '/count' }])
+  t.match(results, [{ code: 'TIMEOUT' }])
+  t.equal(ran, 0)
+})
+
+t.test("an app's own compilers need not know JSON Schema", async t => {
+  const app = await build(t, {
+    before: app => {
+      app.setValidatorCompiler(() => { throw new Error('no JSON Schema, please') })
+      app.setSerializerCompiler(() => { throw new Error('no JSON Schema, please') })
+    },
+    plugin: { batch: {} }
+  })
+  app.get('/plain', { config: { batch: true } }, async () => ({ a: 1 }))
+  t.match((await post(app, [{ id: '1', url: '/plain' }])).results, [{ status: 'success', body: { a: 1 } }])
 })
 
 t.test('when the client is gone, what has not started is not run', async t => {

@@ -137,8 +137,11 @@ export function tryOut (journey: Journey, parts: RequestParts): Promise<Pick<Pas
     const passport = issuePassport(message, true)
     const end = (answer?: Answer) => {
       clearTimeout(timer)
+      const isAnswered = answer !== undefined && answer.statusCode < 400
+      if (isAnswered && !passport.isAdmitted) passport.refusal ??= routeNotAllowed()
       const { isValid, refusal, error } = passport
-      resolve(isValid ? undefined : { refusal, error, ...(answer && { answer }) })
+      // A hook may have the answer already, as a cache.
+      resolve(isValid || (isAnswered && refusal === undefined) ? undefined : { refusal, error, ...(answer && { answer }) })
     }
     const timer = setTimeout(() => {
       passport.refusal ??= timedOut()

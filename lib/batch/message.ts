@@ -82,9 +82,6 @@ export class BatchedMessage extends IncomingMessage {
     this.push(null)
   }
 
-  /** There is nothing to wait for. */
-  override _read (): void {}
-
   /** Ends this request alone; what is inherited would end the connection. */
   override _destroy (error: Error | null, callback: (error?: Error | null) => void): void {
     if (!this.readableEnded) {
@@ -138,14 +135,11 @@ export class BatchedResponse extends ServerResponse {
     return Buffer.from(chunk, encoding as BufferEncoding)
   }
 
-  override destroy (error?: Error): this {
+  override destroy (): this {
     if (this.destroyed) return this
     this.destroyed = true
     if (!this.finished) this.#listener.onAbort()
-    process.nextTick(() => {
-      if (error !== undefined && this.listenerCount('error') > 0) this.emit('error', error)
-      this.emit('close')
-    })
+    process.nextTick(() => this.emit('close'))
     return this
   }
 

@@ -38,8 +38,8 @@ function escapeValue (value: unknown): string {
   return encodeURIComponent(String(value).toWellFormed())
 }
 
-/** How deep a body may be, which has to be looked at for references. */
-const MAX_DEPTH = 200
+/** How deep a body may be, as all of it has to be looked at for references. */
+const MAX_DEPTH = 500
 
 /**
  * Fills the references in a body; a value keeps its type. `{"$literal": x}` stands for x as it is.
@@ -47,7 +47,7 @@ const MAX_DEPTH = 200
  */
 export function fillBody (body: unknown, read: Read, at = '#/body', depth = 0): unknown {
   if (body === null || typeof body !== 'object') return body
-  if (depth > MAX_DEPTH) throw badReference(at, `must be at most ${MAX_DEPTH} levels deep to have references in it`)
+  if (depth > MAX_DEPTH) throw badReference(at, `must be at most ${MAX_DEPTH} levels deep`)
   if (Array.isArray(body)) return body.map((one, index) => fillBody(one, read, `${at}/${index}`, depth + 1))
   if (Object.hasOwn(body, '$from')) return read(referenceOf(body as Record<string, unknown>, at))
   const members = Object.entries(body)

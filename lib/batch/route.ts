@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { batch as contract, BatchedRequest } from '../../schemas/index.js'
 import { readPreferences } from '../core/preferences.js'
-import { InvalidItems, notRun } from '../errors.js'
+import { BatchNotRun, InvalidItems } from '../errors.js'
 import type { Journey } from './dispatch.js'
 import { BATCH_ROUTE } from './guard.js'
 import { inheritHeaders } from './headers.js'
@@ -47,8 +47,6 @@ export function batchRoute (settings: BatchSettings): RouteOptions {
       tags: ['batch'],
       body: Type.Object({ requests: Type.Array(BatchedRequest, { minItems: 1, maxItems }) }, { examples: [EXAMPLE] })
     },
-    // The requests are all that the body has, and the app's own compilers may know other schemas than these, as Zod's do.
-    validatorCompiler: () => () => true,
     handler: (request, reply) => carry(request, reply, settings)
   }
 }
@@ -77,10 +75,10 @@ function beginJourney (outer: FastifyRequest, { inherit, own, timeout, limits }:
   }
 }
 
-/** @throws FST_MULTI_STATUS_INVALID_ITEMS, 422, with the `errors` of every request that its route would refuse */
+/** @throws FST_MULTI_STATUS_INVALID_ITEMS, 422, with the `errors` of every request that its route would refuse; or _BATCH_NOT_RUN, 503 */
 async function expectNoProblem (journey: Journey, plan: readonly Step[], options: RunOptions): Promise<void> {
   const errors = await findProblems(journey, plan, options)
-  if (options.signal.aborted) throw notRun()
+  if (options.signal.aborted) throw new BatchNotRun((options.signal.reason as Error).message)
   if (errors.length === 0) return
   const invalid = new Set(errors.map(({ pointer }) => pointer.split('/')[2]))
   throw Object.assign(new InvalidItems(invalid.size, plan.length), { errors })

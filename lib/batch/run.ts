@@ -2,7 +2,7 @@
 import type { BatchedRequest, BatchResult } from '../../schemas/index.js'
 import type { Batch } from '../core/items.js'
 import { settle, type Outcome } from '../core/settle.js'
-import { isItemError, notRun } from '../errors.js'
+import { isItemError } from '../errors.js'
 import { dispatch, prepareRequest, type Journey } from './dispatch.js'
 import type { Answer } from './message.js'
 import { schedule, type Step } from './plan.js'
@@ -77,8 +77,7 @@ async function settleInOrder (
   }
   const outcomes = await settle(watch(), worker, options)
   const byStep = new Map(begun.map((step, index) => [step, outcomes[index]]))
-  const { reason } = options.signal
-  return plan.map(step => byStep.get(step) ?? { status: 'rejected', reason: isItemError(reason) ? reason : notRun() })
+  return plan.map(step => byStep.get(step) ?? { status: 'rejected', reason: options.signal.reason as unknown })
 }
 
 /** @throws ItemError why there is no answer */

@@ -1,12 +1,13 @@
 // Prefer: handling=strict: every request is tried out as far as validation before the first one runs.
-import type { BatchedRequest, ItemProblem } from '../../schemas/index.js'
+import type { BatchedRequest, BatchResult, ItemProblem } from '../../schemas/index.js'
 import { settle } from '../core/settle.js'
 import { isItemError, toFailure } from '../errors.js'
 import { prepareRequest, tryOut, type Journey } from './dispatch.js'
 import type { Step } from './plan.js'
 import { fillBody } from './references.js'
 import type { RunOptions } from './run.js'
-import { showBody } from './body.js'
+import type { Answer } from './message.js'
+import { wordAnswer } from './result.js'
 
 /**
  * What is wrong with the requests of a batch, each pointer from the root of its body. A request with references is
@@ -27,7 +28,7 @@ async function tryStep (journey: Journey, { item, hasReferences, problem }: Step
   if (failure === undefined) return []
   const { refusal, error, answer } = failure
   if (refusal !== undefined) return problemsOf(refusal)
-  return problemsOfValidation(error) ?? [{ pointer: '#', detail: detailOf(answer && showBody(answer).body) }]
+  return problemsOfValidation(error) ?? [{ pointer: '#', detail: answer ? detailOf(item.id, answer) : 'must be answered by its route' }]
 }
 
 function withoutLiterals (item: BatchedRequest): BatchedRequest {
@@ -40,9 +41,9 @@ function problemsOf (thrown: unknown): ItemProblem[] {
   return [{ pointer: isItemError(thrown) && code === 'METHOD_NOT_ALLOWED' ? '#/method' : '#/url', detail: message }]
 }
 
-function detailOf (body: unknown): string {
-  const { message } = Object(body) as { message?: unknown }
-  return typeof message === 'string' ? message : 'must be accepted by the hooks of its route'
+/** In the words that its result would have had. */
+function detailOf (id: string, answer: Answer): string {
+  return (wordAnswer(id, answer) as Extract<BatchResult, { status: 'error' }>).message
 }
 
 /** What Ajv has found, by the part of the request that it has found it in. */
