@@ -193,7 +193,7 @@ t.test('a body too deep for JSON, and an app that breaks before its hooks, cost 
     const response = await app.inject({ method: 'POST', url: '/batch', headers: { 'content-type': 'application/json', prefer }, payload })
     t.notMatch(response.body, 'hunter2')
     if (prefer === '') t.match(response.json().results, [{ code: 'INVALID_BODY', errors: [{ detail: 'must not be so deep' }] }, { code: 'INTERNAL_ERROR' }, { status: 'success' }])
-    else t.match(response.json().errors, [{ pointer: '#/requests/0/body' }, { pointer: '#/requests/1' }])
+    else t.match(response.json().errors, [{ pointer: '#/requests/0/body' }, { pointer: '#/requests/1/url', detail: 'Internal error' }])
   }
 })
 
@@ -265,26 +265,6 @@ t.test('a request that takes too long fails alone, and its route hears of it', a
   ])
   await waitFor('the abort', () => isAborted)
   t.match(log.filter(({ msg }) => msg === 'item failed').map(({ key, code }) => [key, code]), [['1', 'TIMEOUT'], ['3', 'INTERNAL_ERROR']])
-})
-
-t.test('a request whose time is up before it has begun does not run', async t => {
-  let ran = 0
-  const app = await buildBatch(t, { timeout: 1 }, {
-    before: app => {
-      app.addHook('preHandler', ({ url }, _reply, next) => {
-        if (url !== '/batch') return next()
-        // A timer in which something else takes too long.
-        setTimeout(() => {
-          next()
-          for (const end = Date.now() + 20; Date.now() < end;);
-        }, 1)
-      })
-    }
-  })
-  app.get('/count', async () => { ran++; return {} })
-  const { results } = await post(app, [{ id: '1', url: '/count' }])
-  t.match(results, [{ code: 'TIMEOUT' }])
-  t.equal(ran, 0)
 })
 
 t.test("an app's own compilers need not know JSON Schema", async t => {

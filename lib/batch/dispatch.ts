@@ -27,6 +27,8 @@ export interface Journey {
   /** Bytes of one answer, and of all together. */
   readonly limits: { readonly response: number, readonly total: number }
   readonly budget: Budget
+  /** Functions that end what is on its way, as if its client had gone, so that what a route has begun can stop. */
+  readonly running: Set<() => void>
 }
 
 /**
@@ -61,63 +63,61 @@ function expectUrl (url: string): string {
   return url
 }
 
+/** What became of one request on its way: its passport, and its answer or why there is none. */
+interface Arrival {
+  readonly passport: Passport
+  readonly answer?: Answer
+  readonly error?: unknown
+}
+
 /**
- * Sends the request through the router.
+ * Sends a request through the router. Each begins in a turn of its own, as requests come from sockets: what a hook puts
+ * off until its promise is settled is done before the next request begins, as the counting of a rate limit.
+ */
+function send (journey: Journey, parts: RequestParts, isTrial: boolean): Promise<Arrival> {
+  return new Promise(resolve => {
+    const message = new BatchedMessage(journey.outer.raw.socket, parts)
+    const passport = issuePassport(message, isTrial)
+    const end = (how: Omit<Arrival, 'passport'>) => {
+      clearTimeout(timer)
+      journey.running.delete(stop)
+      resolve({ passport, ...how })
+    }
+    const response = new BatchedResponse(message, {
+      onAnswer: answer => end({ answer }),
+      onStream: statusCode => end({ error: streamed(statusCode) }),
+      onAbort: () => end({ error: new Error(`${parts.method} ${parts.url} was ended without an answer`) })
+    })
+    const stop = () => {
+      clearImmediate(start)
+      message.destroy()
+      response.destroy()
+    }
+    const start = setImmediate(() => {
+      try {
+        journey.app.routing(message, response)
+      } catch (error) {
+        end({ error })
+      }
+    })
+    const timer = setTimeout(() => {
+      end({ error: timedOut() })
+      stop()
+    }, journey.timeout)
+    journey.running.add(stop)
+  })
+}
+
+/**
+ * Sends a request through the router.
  * @returns its answer, whatever its status
  * @throws ItemError when there is none that a batch can carry
  */
-export function dispatch (journey: Journey, parts: RequestParts): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const message = new BatchedMessage(journey.outer.raw.socket, parts)
-    const passport = issuePassport(message, false)
-    const timer = setTimeout(() => {
-      reject(timedOut())
-      // As if its client had gone, so that what the route has begun can stop.
-      message.destroy()
-      response.destroy()
-    }, journey.timeout)
-    const response = new BatchedResponse(message, {
-      onAnswer (answer) {
-        clearTimeout(timer)
-        try {
-          resolve(accept(journey, passport, answer))
-        } catch (error) {
-          reject(error)
-        }
-      },
-      onStream (statusCode) {
-        clearTimeout(timer)
-        reject(streamed(statusCode))
-      },
-      onAbort () {
-        clearTimeout(timer)
-        reject(new Error(`${parts.method} ${parts.url} was ended without an answer`))
-      }
-    })
-    route(journey, message, response, reject)
-  })
-}
-
-/**
- * Each in a turn of its own, as requests come from sockets: what a hook puts off until its promise is settled is done
- * before the next request begins, as the counting of a rate limit.
- */
-function route ({ app }: Journey, message: BatchedMessage, response: BatchedResponse, onError: (error: unknown) => void): void {
-  setImmediate(() => {
-    if (response.destroyed) return
-    try {
-      app.routing(message, response)
-    } catch (error) {
-      onError(error)
-    }
-  })
-}
-
-/** @throws ItemError when the answer is that of a route which was not to be reached, or too large */
-function accept ({ limits, budget }: Journey, passport: Passport, answer: Answer): Answer {
-  if (passport.refusal !== undefined) throw passport.refusal
-  // What answers before the guard can refuse, as a rate limit does; it cannot admit.
-  if (!passport.isAdmitted && answer.statusCode < 400) throw routeNotAllowed()
+export async function dispatch (journey: Journey, parts: RequestParts): Promise<Answer> {
+  const { passport, answer, error } = await send(journey, parts, false)
+  if (answer === undefined) throw error
+  expectAdmitted(passport, answer)
+  const { limits, budget } = journey
   const { statusCode, payload } = answer
   if (statusCode < 200) throw upgraded()
   const size = payload === undefined ? 0 : Buffer.byteLength(payload)
@@ -127,31 +127,21 @@ function accept ({ limits, budget }: Journey, passport: Passport, answer: Answer
   return answer
 }
 
+/** What answers before the guard can refuse, as a rate limit does; it cannot admit. */
+function expectAdmitted ({ refusal, isAdmitted }: Passport, { statusCode }: Answer): void {
+  if (refusal !== undefined) throw refusal
+  if (!isAdmitted && statusCode < 400) throw routeNotAllowed()
+}
+
 /**
- * Sends the request through the router as far as validation; neither `preHandler` hooks of the route nor its handler run.
- * @returns undefined when it is valid, else what it failed with: an error, or the answer of who refused it
+ * Sends a request through the router as far as validation; neither `preHandler` hooks of the route nor its handler run.
+ * @returns undefined when it is valid, else what is wrong with it: an error of validation, or the answer of a hook
+ * @throws ItemError when there is no such answer
  */
-export function tryOut (journey: Journey, parts: RequestParts): Promise<Pick<Passport, 'refusal' | 'error'> & { answer?: Answer } | undefined> {
-  return new Promise(resolve => {
-    const message = new BatchedMessage(journey.outer.raw.socket, parts)
-    const passport = issuePassport(message, true)
-    const end = (answer?: Answer) => {
-      clearTimeout(timer)
-      const isAnswered = answer !== undefined && answer.statusCode < 400
-      if (isAnswered && !passport.isAdmitted) passport.refusal ??= routeNotAllowed()
-      const { isValid, refusal, error } = passport
-      // A hook may have the answer already, as a cache.
-      resolve(isValid || (isAnswered && refusal === undefined) ? undefined : { refusal, error, ...(answer && { answer }) })
-    }
-    const timer = setTimeout(() => {
-      passport.refusal ??= timedOut()
-      message.destroy()
-      response.destroy()
-    }, journey.timeout)
-    const response = new BatchedResponse(message, { onAnswer: end, onStream: () => end(), onAbort: () => end() })
-    route(journey, message, response, error => {
-      passport.error = error
-      end()
-    })
-  })
+export async function tryOut (journey: Journey, parts: RequestParts): Promise<{ invalid: unknown, answer: Answer } | undefined> {
+  const { passport, answer, error } = await send(journey, parts, true)
+  if (answer === undefined) throw error
+  expectAdmitted(passport, answer)
+  // A hook may have the answer already, as a cache.
+  return answer.statusCode < 400 ? undefined : { invalid: passport.error, answer }
 }

@@ -20,8 +20,6 @@ export interface Passport {
   readonly isTrial: boolean
   /** Set once it has reached a route that has opted in. */
   isAdmitted: boolean
-  /** Set once a trial has come through validation. */
-  isValid: boolean
   /** Why it may not go on. */
   refusal: ItemError | undefined
   /** What went wrong in the route, before the app's error handler made an answer of it. */
@@ -33,7 +31,7 @@ const passports = new WeakMap<IncomingMessage, Passport>()
 
 /** Marks a request as one of a batch. */
 export function issuePassport (message: IncomingMessage, isTrial: boolean): Passport {
-  const passport: Passport = { isTrial, isAdmitted: false, isValid: false, refusal: undefined, error: undefined }
+  const passport: Passport = { isTrial, isAdmitted: false, refusal: undefined, error: undefined }
   passports.set(message, passport)
   return passport
 }
@@ -76,8 +74,7 @@ export function guardRoutes (app: FastifyInstance, allow: (route: RouteInfo) => 
     const passport = passports.get(request.raw)
     if (passport === undefined || !passport.isTrial) return next()
     passport.error = request.validationError
-    passport.isValid = passport.error === undefined
-    stop(reply, passport.isValid ? 204 : 400)
+    stop(reply, passport.error === undefined ? 204 : 400)
   })
   app.addHook('onReady', async () => expectGuarded(app.printRoutes({ includeMeta: ['onRequest', 'preHandler'], commonPrefix: false })))
 }

@@ -56,6 +56,7 @@ async function carry (request: FastifyRequest, reply: FastifyReply, settings: Ba
   const plan = planBatch(batch)
   const journey = beginJourney(request, settings)
   const options = { concurrency: settings.concurrency, signal: reply.batchSignal() }
+  options.signal.addEventListener('abort', () => { for (const stop of journey.running) stop() })
   if (readPreferences(request).strict) await expectNoProblem(journey, plan, options)
   const { results, cookies } = await runBatch(journey, plan, batch, options)
   if (cookies.length > 0) reply.header('set-cookie', cookies)
@@ -71,7 +72,8 @@ function beginJourney (outer: FastifyRequest, { inherit, own, timeout, limits }:
     methods: outer.server.supportedMethods,
     inherited: inheritHeaders(outer, inherit),
     itemHeaders: own,
-    budget: { left: limits.total }
+    budget: { left: limits.total },
+    running: new Set()
   }
 }
 

@@ -26,9 +26,7 @@ async function tryStep (journey: Journey, { item, hasReferences, problem }: Step
   if (hasReferences) return []
   const failure = await tryOut(journey, prepareRequest(journey, withoutLiterals(item)))
   if (failure === undefined) return []
-  const { refusal, error, answer } = failure
-  if (refusal !== undefined) return problemsOf(refusal)
-  return problemsOfValidation(error) ?? [{ pointer: '#', detail: answer ? detailOf(item.id, answer) : 'must be answered by its route' }]
+  return problemsOfValidation(failure.invalid) ?? [{ pointer: '#', detail: detailOf(item.id, failure.answer) }]
 }
 
 function withoutLiterals (item: BatchedRequest): BatchedRequest {
