@@ -9,6 +9,9 @@ export const InvalidOption = createError<[string, string, string]>('FST_MULTI_ST
   'fastify-multi-status: %s must be %s; received %s', 500, TypeError)
 export const NotRegistered = createError<[string]>('FST_MULTI_STATUS_NOT_REGISTERED',
   'The bulk route %s needs fastify-multi-status; register the plugin before the route')
+export const RoutesNotGuarded = createError<[string]>('FST_MULTI_STATUS_ROUTES_NOT_GUARDED',
+  'fastify-multi-status with a batch must be registered on the root of the app, and not in a plugin of it, ' +
+  'because a batch could reach routes outside that have not opted in; the first of these: %s')
 
 // Whole requests: nothing has run, and Fastify's error handler answers.
 export const BodyNotBatch = createError<[string, string]>('FST_MULTI_STATUS_BODY_NOT_BATCH',
@@ -21,6 +24,10 @@ export const DuplicateKeys = createError<[string, string]>('FST_MULTI_STATUS_DUP
   'Expected every item to have its own %s; received more than once: %s', 400)
 export const InvalidItems = createError<[number, number]>('FST_MULTI_STATUS_INVALID_ITEMS',
   'Expected only valid items (Prefer: handling=strict); received %d invalid of %d, so nothing ran', 422)
+export const BadDependency = createError<[string, string, string]>('FST_MULTI_STATUS_BAD_DEPENDENCY',
+  'Expected dependsOn of request %s to name requests before it; received %s, %s', 400)
+export const BatchNotRun = createError<[string]>('FST_MULTI_STATUS_BATCH_NOT_RUN',
+  'The batch has not been run: %s', 503)
 
 export const MalformedForm = createError<[string]>('FST_MULTI_STATUS_MALFORMED_FORM',
   'Expected a form in multipart/form-data; received one that cannot be read: %s', 400)

@@ -1,6 +1,8 @@
 // Exports only.
 export { fastifyMultiStatus, fastifyMultiStatus as default } from './plugin.js'
 export type { FastifyMultiStatusOptions } from './options.js'
+export type { RouteInfo } from './batch/guard.js'
+export type { BatchOptions } from './batch/options.js'
 export { bulkRoute, type BulkRouteOptions, type HandlerResult, type ItemContext } from './core/bulk-route.js'
 export type { Batch } from './core/items.js'
 export type { MultiStatusOptions, Results, StatusPolicy } from './core/reply.js'

@@ -1,4 +1,5 @@
 // The options of the plugin, and their checks.
+import { readBatchOptions, type BatchOptions, type BatchSettings } from './batch/options.js'
 import type { DocsOptions } from './docs.js'
 import { checkMembers, checkObject, checkOneOf, checkPath, membersOf } from './core/check-options.js'
 import { checkInteger, show } from './core/settle-options.js'
@@ -13,6 +14,8 @@ export interface FastifyMultiStatusOptions {
   upload?: UploadOptions | false
   /** `POST /tasks`; false for none. */
   tasks?: TasksOptions | false
+  /** `POST /batch`, many requests in one; false for none. @default false */
+  batch?: BatchOptions | false
   /** OpenAPI and Swagger UI, unless the app has a swagger of its own; false for none. */
   docs?: DocsOptions | false
   /** Whether an answer without a failure is 207 as every other, or (`collapse`) 200. @default 'multi-status' */
@@ -27,13 +30,14 @@ export interface FastifyMultiStatusOptions {
 export interface Settings {
   readonly upload: UploadSettings | false
   readonly tasks: TasksOptions | false
+  readonly batch: BatchSettings | false
   readonly docs: DocsOptions | false
   readonly status: StatusPolicy
   readonly closeGrace: number
   readonly prefix: string
 }
 
-const MEMBERS = membersOf<FastifyMultiStatusOptions>({ upload: 1, tasks: 1, docs: 1, status: 1, closeGrace: 1, prefix: 1 })
+const MEMBERS = membersOf<FastifyMultiStatusOptions>({ upload: 1, tasks: 1, batch: 1, docs: 1, status: 1, closeGrace: 1, prefix: 1 })
 const UPLOAD_MEMBERS = membersOf<UploadOptions>({ url: 1, storage: 1, limits: 1, accept: 1, storageTimeout: 1, idleTimeout: 1 })
 const LIMITS_MEMBERS = membersOf<NonNullable<UploadOptions['limits']>>({ fileSize: 1, files: 1, total: 1, nameBytes: 1 })
 const DOCS_MEMBERS = membersOf<DocsOptions>({ routePrefix: 1, info: 1, openapi: 1 })
@@ -41,9 +45,9 @@ const POLICIES = ['multi-status', 'collapse'] satisfies StatusPolicy[]
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
 export function readOptions (options: FastifyMultiStatusOptions): Settings {
-  const { upload = {}, tasks = {}, docs = {}, status = 'multi-status', closeGrace = 10_000, prefix = '' } = options
+  const { upload = {}, tasks = {}, batch = false, docs = {}, status = 'multi-status', closeGrace = 10_000, prefix = '' } = options
   checkMembers('the options', options, MEMBERS)
-  for (const [name, value] of Object.entries({ upload, tasks, docs })) {
+  for (const [name, value] of Object.entries({ upload, tasks, batch, docs })) {
     if (value !== false) checkObject(name, value, 'an object of options, or false')
   }
   checkOneOf('status', status, POLICIES)
@@ -51,7 +55,15 @@ export function readOptions (options: FastifyMultiStatusOptions): Settings {
   if (typeof prefix !== 'string') throw new InvalidOption('prefix', 'text as "/v1"', show(prefix))
   if (docs !== false) checkDocsOptions(docs)
   if (tasks !== false) checkTasksOptions(tasks)
-  return { upload: upload === false ? false : readUpload(upload), tasks, docs, status, closeGrace, prefix }
+  return {
+    upload: upload === false ? false : readUpload(upload),
+    tasks,
+    batch: batch === false ? false : readBatchOptions(batch),
+    docs,
+    status,
+    closeGrace,
+    prefix
+  }
 }
 
 function checkDocsOptions (docs: DocsOptions): void {

@@ -1,6 +1,8 @@
 // The plugin: options -> documentation -> decorators -> routes.
 import type { FastifyError, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { guardRoutes } from './batch/guard.js'
+import { batchRoute } from './batch/route.js'
 import './core/decorators.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { followBatches } from './core/lifetime.js'
@@ -13,8 +15,10 @@ import { registerUpload } from './upload/route.js'
 
 const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, options) => {
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
-  const { upload, tasks, docs, status, closeGrace, prefix } = readOptions(options)
+  const { upload, tasks, batch, docs, status, closeGrace, prefix } = readOptions(options)
 
+  // First, so that a request of a batch is judged before other hooks work for it.
+  if (batch !== false) guardRoutes(app, batch.allow)
   if (docs !== false) await registerDocs(app, docs)
 
   const lifetime = followBatches(app, closeGrace)
@@ -27,6 +31,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
     followErrorHandler(routes, app)
     if (upload !== false) await registerUpload(routes, upload)
     if (tasks !== false) routes.route(tasksRoute(tasks))
+    if (batch !== false) routes.route(batchRoute(batch))
   }, { prefix })
 }
 

@@ -23,6 +23,8 @@ export interface Vocabulary {
   readonly reason: string
   /** What a success carries beside key and status: one object for every success word, or one for each. @default nothing */
   readonly data?: TObject | { readonly [word: string]: TObject }
+  /** What a failure carries beside the members that every failure has. @default nothing */
+  readonly failureData?: TObject
   /** A failure to show in the documentation. @default an item that is invalid */
   readonly failureExample?: FailureDetail
 }
@@ -36,6 +38,8 @@ type DataOf<V extends Vocabulary, W extends string> =
   V['data'] extends TObject ? V['data']['static']
     : V['data'] extends { readonly [word in W]: infer D extends TObject } ? D['static'] : unknown
 
+type FailureDataOf<V extends Vocabulary> = V['failureData'] extends TObject ? V['failureData']['static'] : unknown
+
 /** One result of an item that worked. */
 export type Success<V extends Vocabulary> = {
   [W in WordOf<V>]: { [key in V['key']]: KeyOf<V> } & { status: W } & DataOf<V, W>
@@ -44,7 +48,7 @@ export type Success<V extends Vocabulary> = {
 /** One result of an item that did not; its key is null where the item had none that could be used. */
 export type Failure<V extends Vocabulary> =
   { [key in V['key']]: KeyOf<V> | null } & { status: V['failure'] } & { [reason in V['reason']]: string } &
-  Omit<FailureDetail, 'message'>
+  Omit<FailureDetail, 'message'> & FailureDataOf<V>
 
 /** One result, told apart by `status`. */
 export type Result<V extends Vocabulary> = Success<V> | Failure<V>
@@ -100,15 +104,15 @@ export interface Contract<V extends Vocabulary> extends AnyContract {
     readonly body: Schema<Body<V>>
   }
   succeed (key: KeyOf<V>, data?: SuccessData<V>): Success<V>
-  fail (key: KeyOf<V> | null, detail: FailureDetail): Failure<V>
+  fail (key: KeyOf<V> | null, detail: FailureDetail & Partial<FailureDataOf<V>>): Failure<V>
 }
 
 const anyKey = Type.Union([Type.Integer(), Type.String()])
 
 /**
  * Makes a contract of a vocabulary.
- * @throws TypeError when two members or two words of the vocabulary are the same, a name cannot be used, or `data` is
- *   neither an object schema nor one for each success word
+ * @throws TypeError when two members or two words of the vocabulary are the same, a name cannot be used, `data` is neither
+ *   an object schema nor one for each success word, or `failureData` is no object schema
  * @example
  *   const contacts = defineContract({
  *     name: 'Contact', key: 'email', success: 'created', failure: 'rejected', reason: 'message',
@@ -118,7 +122,7 @@ const anyKey = Type.Union([Type.Integer(), Type.String()])
  */
 export function defineContract<const V extends Vocabulary> (vocabulary: V): Contract<V>
 export function defineContract (vocabulary: Vocabulary): AnyContract {
-  const { name, envelope = 'results', key, failure, reason, keyType = anyKey, data, failureExample } = vocabulary
+  const { name, envelope = 'results', key, failure, reason, keyType = anyKey, data, failureData, failureExample } = vocabulary
   const successWords = [vocabulary.success].flat()
   checkVocabulary(vocabulary, successWords)
 
@@ -132,7 +136,8 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
     [key]: Type.Union([keyType, Type.Null()], { description: 'null where the item had no key that could be used' }),
     status: Type.Literal(failure),
     [reason]: Type.String(),
-    ...failureMembers
+    ...failureMembers,
+    ...failureData?.properties
   }, { title: title(name, failure), ...(failureExample !== undefined && { examples: [fail(keyType.examples?.[1] ?? null, failureExample)] }) })
   const successes = successWords.map(success)
   const result = Type.Union([...successes, failed])
@@ -173,14 +178,15 @@ function title (name: string, word: string): string {
   return name + word.split(/[^a-zA-Z0-9]+/).map(part => part.charAt(0).toUpperCase() + part.slice(1)).join('')
 }
 
-function checkVocabulary ({ name, envelope = 'results', key, failure, reason, data }: Vocabulary, successWords: string[]): void {
+function checkVocabulary ({ name, envelope = 'results', key, failure, reason, data, failureData }: Vocabulary, successWords: string[]): void {
   expectMatch('name', name, /^[A-Z][A-Za-z0-9]*$/, 'an UpperCamelCase word, because it becomes the name of a schema')
   for (const [option, value] of Object.entries({ envelope, key, failure, reason })) expectMember(option, value)
   if (successWords.length === 0) expectMember('success', successWords)
   for (const word of successWords) expectMember('success', word)
   expectData(data, successWords)
+  expectFailureData(failureData)
   expectDistinct('words', [...successWords, failure])
-  expectDistinct('members', [key, 'status', reason, ...failureMemberNames])
+  expectDistinct('members', [key, 'status', reason, ...failureMemberNames, ...Object.keys(failureData?.properties ?? {})])
   for (const word of successWords) {
     expectDistinct('members', [key, 'status', ...Object.keys(dataFor(data, word)?.properties ?? {})])
   }
@@ -193,6 +199,11 @@ function expectData (data: Vocabulary['data'], successWords: string[]): void {
     throw new TypeError('defineContract: data must be Type.Object({...}), or an object with one for each success word; ' +
       `received one with the member ${JSON.stringify(word)}`)
   }
+}
+
+function expectFailureData (failureData: Vocabulary['failureData']): void {
+  if (failureData === undefined || isObjectSchema(failureData)) return
+  throw new TypeError(`defineContract: failureData must be Type.Object({...}); received ${JSON.stringify(failureData)}`)
 }
 
 function expectMember (option: string, value: unknown): void {

@@ -1,4 +1,5 @@
 // Exports only.
+export * from './batch.js'
 export * from './contract.js'
 export * from './failure.js'
 export * from './generic.js'

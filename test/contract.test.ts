@@ -132,6 +132,21 @@ t.test('key and status come first, and a missing key is null', async t => {
   t.strictSame(bare.succeed('a', { status: 'invented' }), { file: 'a', status: 'invented' }, 'no status is rewritten')
 })
 
+t.test('a failure can carry more than every failure has', async t => {
+  const calls = defineContract({
+    name: 'Call', key: 'id', success: 'answered', failure: 'missed', reason: 'why', failureData: Type.Object({ body: Type.Optional(Type.Unknown()) })
+  })
+  const failure: Failure<{ key: 'id', success: 'answered', failure: 'missed', reason: 'why', name: 'Call' }> & { body?: unknown } =
+    calls.fail(1, { message: 'Busy', code: 'BUSY', body: { line: 7 } })
+  t.strictSame(failure, { id: 1, status: 'missed', why: 'Busy', code: 'BUSY', body: { line: 7 } })
+  t.ok(Value.Check(calls.schemas.failure, failure))
+  t.strictSame(Object.keys(calls.schemas.failure.properties).at(-1), 'body')
+
+  const app = await build(t)
+  app.get('/calls', { config: { multiStatus: calls } }, async (_, reply) => reply.multiStatus([failure]))
+  t.strictSame((await app.inject('/calls')).json(), { results: [failure] })
+})
+
 t.test('the data of all words can be one object', async t => {
   const both = defineContract({
     name: 'Row', key: 'id', success: ['created', 'updated'], failure: 'failed', reason: 'message', data: Type.Object({ version: Type.Integer() })
@@ -194,7 +209,9 @@ t.test('a vocabulary that cannot work is refused with what was expected', async 
     [{ data: { done: Type.Object({ status: Type.String() }) } }, twice('members', 'status')],
     [{ data: { don: Type.Object({}) } }, data('don')],
     [{ data: { done: Type.String() } }, data('done')],
-    [{ data: both }, data('type')]
+    [{ data: both }, data('type')],
+    [{ failureData: Type.Object({ code: Type.String() }) }, twice('members', 'code')],
+    [{ failureData: Type.String() }, 'defineContract: failureData must be Type.Object({...}); received {"type":"string"}']
   ]
   for (const [change, message] of wrong) {
     const define = () => defineContract({ ...right, ...change } as Vocabulary)

@@ -178,6 +178,31 @@ t.test('the examples are those of a batch of which some worked: two items, two k
   }
 })
 
+t.test('a batch is documented, with what it takes and what comes back', async t => {
+  const app = await build(t, { plugin: { docs: {}, batch: { maxItems: 7 } } })
+
+  const document: Document = (await app.inject('/documentation/json')).json()
+  const post = document.paths['/batch']!.post!
+  const { schema, ...media } = post.requestBody.content['application/json']!
+
+  t.equal(await validity(document), 'valid')
+  t.match(post, { operationId: 'runBatch', tags: ['batch'], description: /dependsOn.*handling=strict/s })
+  t.strictSame(Object.keys(post.responses), ['207', '400', '413', '415', '422', '500', '503'])
+  t.match(schema, { properties: { requests: { minItems: 1, maxItems: 7, items: { title: 'BatchedRequest' } } } })
+  t.match(resultsIn(post).schema, { properties: { results: { items: { oneOf: [ref('BatchItemSuccess'), ref('BatchItemError')] } } } })
+  t.match(resultsIn(post).examples.mixed!.value, {
+    results: [
+      { id: '1', status: 'success', statusCode: 201, headers: { 'content-type': 'application/json; charset=utf-8' }, body: { contactId: 7 } },
+      { id: '2', status: 'error', code: 'INVALID_ITEM' }
+    ]
+  })
+
+  const { example: ran } = media as unknown as { example: { requests: object[] } }
+  const { results } = (await app.inject({ method: 'POST', url: '/batch', payload: ran })).json()
+  t.equal(results[0].code, 'ROUTE_NOT_FOUND', 'the example is a batch that can be sent')
+  t.equal(results.length, ran.requests.length)
+})
+
 t.test('a key without an example gets two that differ', async t => {
   const app = await build(t, { plugin: { docs: {} } })
   app.route(contactRoute)

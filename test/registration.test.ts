@@ -320,7 +320,7 @@ const integer = (min: number) => `an integer from ${min} to 2147483647`
 const objectOrFalse = 'an object of options, or false'
 
 const wrong: [options: unknown, name: string, expected: string, received: string][] = [
-  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "docs", "status", "closeGrace", "prefix"', '"uplaod"'],
+  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "batch", "docs", "status", "closeGrace", "prefix"', '"uplaod"'],
   [{ upload: true }, 'upload', objectOrFalse, 'true'],
   [{ upload: null }, 'upload', objectOrFalse, 'null'],
   [{ tasks: [] }, 'tasks', objectOrFalse, '[]'],

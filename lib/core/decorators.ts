@@ -7,6 +7,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The words of this route's results, which makes it a bulk route. */
     multiStatus?: AnyContract
+    /** Whether requests of a batch may reach this route; false also against the plugin's `batch.allow`. */
+    batch?: boolean
   }
 
   interface FastifyRequest {

@@ -30,6 +30,17 @@ type SerializeOne = (result: unknown, minimal: boolean) => { json: string, faile
 
 const compiled = new WeakMap<AnyContract, SerializeResults>()
 
+const plain = new WeakSet<object>()
+
+/**
+ * Says of a result that it is plain JSON to the bottom, as what JSON.parse gives, which need not be found out again.
+ * @returns the result
+ */
+export function markPlain<T extends object> (result: T): T {
+  plain.add(result)
+  return result
+}
+
 /** Schemas that others may refer to, as from `fastify.getSchemas()`. */
 type SharedSchemas = Record<string, unknown>
 
@@ -113,7 +124,7 @@ function compileContract (contract: AnyContract, shared: SharedSchemas): Seriali
     if (typeof toJSON === 'function') return { why: 'it has a toJSON of its own' }
     const branch = branches.get(status)
     if (branch === undefined) return { why: `its status is none of ${[...branches.keys()].join(', ')}` }
-    const isPlain = branch.open.every(name => isPrimitive((result as Record<string, unknown>)[name]))
+    const isPlain = plain.has(result) || branch.open.every(name => isPrimitive((result as Record<string, unknown>)[name]))
     if (isPlain && branch.check(result)) return write(branch, result, minimal)
     return serializeAsJson(branch, result, minimal)
   }

@@ -1,0 +1,98 @@
+// Runs the requests of a batch in the order of their dependencies, independent ones concurrently.
+import type { BatchedRequest, BatchResult } from '../../schemas/index.js'
+import type { Batch } from '../core/items.js'
+import { settle, type Outcome } from '../core/settle.js'
+import { isItemError } from '../errors.js'
+import { dispatch, prepareRequest, type Journey } from './dispatch.js'
+import type { Answer } from './message.js'
+import { schedule, type Step } from './plan.js'
+import { fillBody, fillUrl, follow, type Read } from './references.js'
+import { failedDependency } from './refusals.js'
+import { wordAnswer } from './result.js'
+
+/** How a batch is run. */
+export interface RunOptions {
+  readonly concurrency: number
+  readonly signal: AbortSignal
+}
+
+/** What became of a batch, one result or rejected outcome for each step, and the cookies that its answers set; in request order. */
+export interface Ran {
+  readonly results: (BatchResult | PromiseRejectedResult)[]
+  readonly cookies: string[]
+}
+
+/** What a later request can know of an earlier one. */
+interface Ended {
+  readonly isSuccess: boolean
+  readonly retryable: boolean
+  readonly body?: unknown
+}
+
+/** Runs the steps of a batch. It never rejects because of one of them. */
+export async function runBatch (journey: Journey, plan: readonly Step[], batch: Batch, options: RunOptions): Promise<Ran> {
+  const ended = new Map<string, Ended>()
+  for (const place of batch.invalid.keys()) ended.set(batch.keys[place] as string, { isSuccess: false, retryable: false })
+  const cookies = new Map<Step, string[]>()
+
+  async function perform (step: Step): Promise<BatchResult> {
+    const answer = await send(journey, step, ended)
+    const cookie = answer.headers['set-cookie']
+    if (cookie !== undefined) cookies.set(step, [cookie].flat().map(String))
+    return wordAnswer(step.item.id, answer)
+  }
+  const note = (step: Step, end: Ended) => {
+    ended.set(step.item.id, end)
+    if (order !== undefined) order.settled(step.item.id)
+  }
+  const worker = (step: Step): Promise<BatchResult> => perform(step).then(
+    result => { note(step, endOf(result)); return result },
+    error => { note(step, { isSuccess: false, retryable: isItemError(error) && error.retryable }); throw error })
+
+  const order = plan.some(({ after }) => after.size > 0) ? schedule(plan, id => ended.has(id)) : undefined
+  const outcomes = order === undefined
+    ? await settle(plan, worker, options)
+    : await settleInOrder(plan, order.steps, worker, options)
+  return {
+    results: outcomes.map(outcome => outcome.status === 'fulfilled' ? outcome.value : outcome),
+    cookies: plan.flatMap(step => cookies.get(step) ?? [])
+  }
+}
+
+function endOf (result: BatchResult): Ended {
+  if (result.status === 'success') return { isSuccess: true, retryable: false, body: result.body }
+  return { isSuccess: false, retryable: result.retryable === true }
+}
+
+/** Puts outcomes, which come in the order of the run, back into the order of the plan. */
+async function settleInOrder (
+  plan: readonly Step[], steps: AsyncIterable<Step>, worker: (step: Step) => Promise<BatchResult>, options: RunOptions
+): Promise<Outcome<BatchResult>[]> {
+  const begun: Step[] = []
+  async function * watch () {
+    for await (const step of steps) {
+      begun.push(step)
+      yield step
+    }
+  }
+  const outcomes = await settle(watch(), worker, options)
+  const byStep = new Map(begun.map((step, index) => [step, outcomes[index]]))
+  return plan.map(step => byStep.get(step) ?? { status: 'rejected', reason: options.signal.reason as unknown })
+}
+
+/** @throws ItemError why there is no answer */
+async function send (journey: Journey, { item, after, hasReferences, problem }: Step, ended: ReadonlyMap<string, Ended>): Promise<Answer> {
+  for (const id of after) {
+    const { isSuccess, retryable } = ended.get(id)!
+    if (!isSuccess) throw failedDependency(id, retryable)
+  }
+  if (problem !== undefined) throw problem
+  const filled = fill(item, hasReferences, reference => follow(ended.get(reference.id)!.body, reference))
+  return dispatch(journey, prepareRequest(journey, filled))
+}
+
+function fill (item: BatchedRequest, hasReferences: boolean, read: Read): BatchedRequest {
+  const isFinal = !hasReferences && (item.body === null || typeof item.body !== 'object')
+  // Also without a reference there may be a $literal in the body.
+  return isFinal ? item : { ...item, url: fillUrl(item.url, read), body: fillBody(item.body, read) }
+}

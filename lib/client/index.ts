@@ -1,0 +1,2 @@
+// Exports only.
+export { batchFetch, type BatchFetchOptions, type Fetch } from './batch-fetch.js'
