@@ -2,6 +2,7 @@
 export { fastifyMultiStatus, fastifyMultiStatus as default } from './plugin.js'
 export type { FastifyMultiStatusOptions } from './options.js'
 export { bulkRoute, type BulkRouteOptions, type HandlerResult, type ItemContext } from './core/bulk-route.js'
+export * from './core/idempotency/index.js'
 export type { Batch } from './core/items.js'
 export type { MultiStatusOptions, Results, StatusPolicy } from './core/reply.js'
 export { settle, type Outcome, type SettleOptions, type Worker, type WorkerContext } from './core/settle.js'

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import './core/decorators.js'
 import { prepareContractRoutes } from './core/contract-route.js'
+import { prepareIdempotency } from './core/idempotency/route.js'
 import { followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
 import { registerDocs } from './docs.js'
@@ -13,7 +14,7 @@ import { registerUpload } from './upload/route.js'
 
 const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, options) => {
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
-  const { upload, tasks, docs, status, closeGrace, prefix } = readOptions(options)
+  const { upload, tasks, docs, status, closeGrace, idempotency, prefix } = readOptions(options)
 
   if (docs !== false) await registerDocs(app, docs)
 
@@ -21,6 +22,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   app.decorateReply('multiStatus', createMultiStatus(status))
   app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
   prepareContractRoutes(app, status)
+  prepareIdempotency(app, idempotency)
   refuseEarlyRoutes(app)
 
   await app.register(async routes => {

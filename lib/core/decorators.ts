@@ -1,5 +1,6 @@
 // What the plugin adds to Fastify's own types.
 import type { AnyContract } from '../../schemas/index.js'
+import type { IdempotencyOptions } from './idempotency/options.js'
 import type { Batch } from './items.js'
 import type { MultiStatusOptions, Results } from './reply.js'
 
@@ -7,6 +8,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The words of this route's results, which makes it a bulk route. */
     multiStatus?: AnyContract
+    /** How this bulk route honours `Idempotency-Key`; false for not at all. @default the plugin's `idempotency` option */
+    idempotency?: IdempotencyOptions | false
   }
 
   interface FastifyRequest {
