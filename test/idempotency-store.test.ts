@@ -86,3 +86,22 @@ t.test('options of the store in memory are checked', async t => {
   t.throws(() => memoryIdempotency({ maxBytes: 1.5 }), { message: /memoryIdempotency\.maxBytes must be an integer from 1/ })
   t.throws(() => memoryIdempotency({ size: 1 } as object), { message: /an option in memoryIdempotency must be one of "maxEntries", "maxBytes"; received "size"/ })
 })
+
+t.test('the checks find a store that forgets, one that never does, and one that trusts everybody', async t => {
+  const forgetful: IdempotencyStore = { claim: async () => undefined, renew: async () => true, complete: async () => true, release: async () => {} }
+  const stubborn = () => {
+    const memory = memoryIdempotency()
+    return { ...memory, claim: (key: string, one: ReturnType<typeof claim>) => memory.claim(key, one, 1e9), release: async () => {} }
+  }
+  const trusting = () => {
+    const memory = memoryIdempotency()
+    return { ...memory, complete: async () => true, renew: async () => true }
+  }
+  const failing = async (create: () => IdempotencyStore) => {
+    const outcomes = await Promise.allSettled(idempotencyChecks.map(({ run }) => run(create())))
+    return idempotencyChecks.filter((_, index) => outcomes[index]!.status === 'rejected').map(({ name }) => name)
+  }
+  t.ok((await failing(() => forgetful)).includes('of many that claim a key at once, one gets it'))
+  t.strictSame(await failing(stubborn), ['a key that was given back is free', 'a claim expires, and its holder holds it no longer'])
+  t.ok((await failing(trusting)).includes('only the holder can give back, renew or complete'))
+})

@@ -27,15 +27,15 @@ export function documentIdempotency (schema: FastifySchema, { required }: Idempo
     const example = { statusCode: status, code, error: STATUS_CODES[status], message }
     responses[status] = addError(responses[status], `${when} Nothing ran.`, code, example)
   }
-  return { ...schema, headers: addHeader(schema.headers, required), response: responses }
+  return { ...schema, headers: addHeader(schema.headers as object, required), response: responses }
 }
 
-function addHeader (headers: unknown, isRequired: boolean): object {
-  const { properties = {}, required = [] } = (headers ?? {}) as { properties?: object, required?: string[] }
+function addHeader (headers: object, isRequired: boolean): object {
+  const { properties, required = [] } = headers as { properties?: object, required?: string[] }
   const description = 'Chosen by the client, as a UUID: the same request under the same key runs once, and is answered as before.'
   return {
     type: 'object',
-    ...headers as object,
+    ...headers,
     properties: { ...properties, 'idempotency-key': { type: 'string', minLength: 1, maxLength: 255, description, examples: ['8e03978e-40d5-43dd-bc93-6894a57f9324'] } },
     ...(isRequired && { required: [...required, 'idempotency-key'] })
   }
