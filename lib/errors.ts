@@ -29,6 +29,22 @@ export const BadDependency = createError<[string, string, string]>('FST_MULTI_ST
 export const BatchNotRun = createError<[string]>('FST_MULTI_STATUS_BATCH_NOT_RUN',
   'The batch has not been run: %s', 503)
 
+// Whole requests with an Idempotency-Key, by the statuses of draft-ietf-httpapi-idempotency-key-header section 2.7.
+export const IdempotencyKeyMissing = createError('FST_MULTI_STATUS_IDEMPOTENCY_KEY_MISSING',
+  'Expected a header Idempotency-Key; received none', 400)
+export const IdempotencyKeyMalformed = createError<[string]>('FST_MULTI_STATUS_IDEMPOTENCY_KEY_MALFORMED',
+  'Expected an Idempotency-Key of 1 to 255 visible ASCII characters; received %s', 400)
+export const IdempotencyKeyUnusable = createError('FST_MULTI_STATUS_IDEMPOTENCY_KEY_UNUSABLE',
+  'Expected no Idempotency-Key with a body that is streamed, as a form is, because it cannot be compared before it is read', 400)
+export const IdempotencyInFlight = createError('FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT',
+  'A request with this Idempotency-Key is still running; try again later', 409)
+export const IdempotencyAnswerLost = createError('FST_MULTI_STATUS_IDEMPOTENCY_ANSWER_LOST',
+  'The request with this Idempotency-Key has been carried out, but its answer could not be kept', 409)
+export const IdempotencyMismatch = createError('FST_MULTI_STATUS_IDEMPOTENCY_MISMATCH',
+  'Expected the same request as before under this Idempotency-Key; received another one', 422)
+export const IdempotencyUnavailable = createError('FST_MULTI_STATUS_IDEMPOTENCY_UNAVAILABLE',
+  'The Idempotency-Key cannot be looked up now, so nothing ran; try again later', 503)
+
 export const MalformedForm = createError<[string]>('FST_MULTI_STATUS_MALFORMED_FORM',
   'Expected a form in multipart/form-data; received one that cannot be read: %s', 400)
 export const UploadTooLarge = createError<[number, number]>('FST_MULTI_STATUS_UPLOAD_TOO_LARGE',

@@ -5,6 +5,7 @@ import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
 import './core/decorators.js'
 import { prepareContractRoutes } from './core/contract-route.js'
+import { prepareIdempotency } from './core/idempotency/route.js'
 import { followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
 import { registerDocs } from './docs.js'
@@ -15,7 +16,7 @@ import { registerUpload } from './upload/route.js'
 
 const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, options) => {
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
-  const { upload, tasks, batch, docs, status, closeGrace, prefix } = readOptions(options)
+  const { upload, tasks, batch, docs, status, closeGrace, idempotency, prefix } = readOptions(options)
 
   // First, so that a request of a batch is judged before other hooks work for it.
   if (batch !== false) guardRoutes(app, batch.allow)
@@ -25,6 +26,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   app.decorateReply('multiStatus', createMultiStatus(status))
   app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
   prepareContractRoutes(app, status)
+  prepareIdempotency(app, idempotency)
   refuseEarlyRoutes(app)
 
   await app.register(async routes => {

@@ -187,7 +187,7 @@ t.test('a batch is documented, with what it takes and what comes back', async t 
 
   t.equal(await validity(document), 'valid')
   t.match(post, { operationId: 'runBatch', tags: ['batch'], description: /dependsOn.*handling=strict/s })
-  t.strictSame(Object.keys(post.responses), ['207', '400', '413', '415', '422', '500', '503'])
+  t.strictSame(Object.keys(post.responses), ['207', '400', '408', '413', '415', '422', '431', '500', '503'])
   t.match(schema, { properties: { requests: { minItems: 1, maxItems: 7, items: { title: 'BatchedRequest' } } } })
   t.match(resultsIn(post).schema, { properties: { results: { items: { oneOf: [ref('BatchItemSuccess'), ref('BatchItemError')] } } } })
   t.match(resultsIn(post).examples.mixed!.value, {

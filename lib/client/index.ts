@@ -1,2 +1,10 @@
 // Exports only.
 export { batchFetch, type BatchFetchOptions, type Fetch } from './batch-fetch.js'
+export { assertAllSucceeded } from './assert-all-succeeded.js'
+export type { AnyBody, AnyResult, FailureOf, FailureOptions, ResultOf, StatusOf, SuccessOf } from './body.js'
+export { PartialFailureError, ResponseError, StreamCutError } from './errors.js'
+export { partition, type Partition } from './partition.js'
+export { readStream, type Summary } from './read-stream.js'
+export { retryFailed, type Attempt, type RetryOptions, type Send } from './retry-failed.js'
+export type { Persistence } from './wait.js'
+export { watchBatch, type BatchEvent, type BatchSummary, type WatchOptions } from './watch-batch.js'

@@ -3,6 +3,7 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import type { FastifyBaseLogger, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, Key, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { NotRegistered } from '../errors.js'
+import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
 import type { StatusPolicy } from './reply.js'
 import { settle, type WorkerContext } from './settle.js'
@@ -37,6 +38,8 @@ export interface BulkRouteOptions<I extends TSchema, V extends Vocabulary> exten
   timeout?: SettleOptions<Static<I>>['timeout']
   /** @default the plugin's `status` option */
   status?: StatusPolicy
+  /** How `Idempotency-Key` is honoured; false for not at all. @default the plugin's `idempotency` option */
+  idempotency?: IdempotencyOptions | false
   /** Does the work of one item: what it returns goes into the success, what it throws becomes the failure. */
   handler: (item: Static<I>, context: ItemContext) => HandlerResult<V> | Promise<HandlerResult<V>>
 }
@@ -58,7 +61,7 @@ export const DEFAULT_TIMEOUT = 30_000
  */
 export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: BulkRouteOptions<I, V>): RouteOptions {
   const {
-    contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, handler, method = 'POST', schema, config,
+    contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, handler, method = 'POST', schema, config, idempotency,
     concurrency, timeout = DEFAULT_TIMEOUT, retries, backoff, stopAfter, ...route
   } = options
   const how = checkSettleOptions({ concurrency, timeout, retries, backoff, stopAfter })
@@ -73,7 +76,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
       body: itemsIn === undefined ? items : Type.Object({ [itemsIn]: items }),
       response: { ...(status === 'collapse' && { 200: contract.schemas.body }), ...schema?.response as object }
     },
-    config: { ...config, multiStatus: contract as AnyContract },
+    config: { ...config, multiStatus: contract as AnyContract, ...(idempotency !== undefined && { idempotency }) },
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch
       if (!batch) throw new NotRegistered(route.url)

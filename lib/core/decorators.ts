@@ -1,5 +1,6 @@
 // What the plugin adds to Fastify's own types.
 import type { AnyContract } from '../../schemas/index.js'
+import type { IdempotencyOptions } from './idempotency/options.js'
 import type { Batch } from './items.js'
 import type { MultiStatusOptions, Results } from './reply.js'
 
@@ -9,6 +10,8 @@ declare module 'fastify' {
     multiStatus?: AnyContract
     /** Whether requests of a batch may reach this route; false also against the plugin's `batch.allow`. */
     batch?: boolean
+    /** How this bulk route honours `Idempotency-Key`; false for not at all. @default the plugin's `idempotency` option */
+    idempotency?: IdempotencyOptions | false
   }
 
   interface FastifyRequest {

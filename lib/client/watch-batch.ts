@@ -1,0 +1,125 @@
+// Follows a batch that runs on the server until its results are there.
+import { isFailure, resultsOf, type AnyBody, type FailureOptions, type ResultOf } from './body.js'
+import { expectResponse, readJson } from './errors.js'
+import { readEvents, type ServerEvent } from './events.js'
+import type { Summary } from './read-stream.js'
+import { persist, readRetryAfter, sleep, type Persistence } from './wait.js'
+
+/** How far a batch is. */
+export interface BatchSummary extends Summary { pending: number }
+
+/** What is to be told of a batch. */
+export type BatchEvent<B> =
+  /** An item is settled; `index` is its place in the request. Comes once for every item. */
+  | { type: 'result', index: number, result: ResultOf<B>, summary: BatchSummary }
+  /** The server was asked how far it is, because it sends no events. */
+  | { type: 'progress', summary: BatchSummary }
+  /** All items are settled; the last event. */
+  | { type: 'done', body: B, summary: BatchSummary }
+
+/** How a batch is followed. */
+export interface WatchOptions extends FailureOptions, Persistence {
+  /** Sent with every request, for example `authorization`. */
+  headers?: Record<string, string>
+  /** Milliseconds without a byte of the events after which they are given up, as behind a proxy that holds them back. @default 45000 */
+  silence?: number
+}
+
+/** Milliseconds before the server is asked again when it does not say how many. */
+const INTERVAL = 1000
+
+/** What is known of a batch so far. */
+interface Watch {
+  readonly url: string
+  readonly options: WatchOptions
+  /** The places of the items whose results have been told. */
+  readonly seen: Set<number>
+  /** Of the last event. */
+  lastId: string | undefined
+  /** Whether the events have not been given up. */
+  isLive: boolean
+}
+
+/**
+ * Follows a batch by its Server-Sent Events at `<url>/events`, from where they broke when they break; where they cannot
+ * be had, by asking at `url` as often as `Retry-After` allows. Either way there is one `result` for every item, and a
+ * last `done` with the whole body. Who leaves the loop ends the request.
+ * @param url where the batch is, as the `Location` of the 202 answer says
+ * @throws ResponseError when there is no such batch (404), or no more (410)
+ * @throws what `fetch` throws, after `maxAttempts` in a row
+ * @example
+ *   for await (const event of watchBatch<TasksBody>(url, { headers: { authorization } })) {
+ *     if (event.type === 'done') show(event.body)
+ *     else progress.value = 1 - event.summary.pending / event.summary.total
+ *   }
+ */
+export async function * watchBatch<B extends object = AnyBody> (
+  url: string | URL, options: WatchOptions = {}
+): AsyncGenerator<BatchEvent<B>, void> {
+  const watch: Watch = { url: String(url), options, seen: new Set(), lastId: undefined, isLive: true }
+  while (true) {
+    if (watch.isLive) yield * followEvents<B>(watch)
+    const { response, body } = await persist(() => ask<B>(watch), options)
+    if (response.status !== 202) return yield * tellRest<B>(watch, body as B)
+    yield { type: 'progress', summary: body.summary }
+    await sleep(readRetryAfter(response) || INTERVAL, options.signal)
+  }
+}
+
+/** Asks how far the batch is; the answer is its body when it is done. */
+async function ask<B> (watch: Watch): Promise<{ response: Response, body: B & { summary: BatchSummary } }> {
+  const response = await request(watch, watch.options.signal)
+  return { response, body: await readJson(response) }
+}
+
+/** Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says. */
+async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, void> {
+  const { signal, silence = 45_000 } = watch.options
+  const controller = new AbortController()
+  const giveUp = () => {
+    watch.isLive = false
+    controller.abort()
+  }
+  let timer = setTimeout(giveUp, silence)
+  try {
+    const response = await request(watch, AbortSignal.any([controller.signal, ...signal ? [signal] : []]), '/events', 'text/event-stream')
+    await expectResponse(response, 'text/event-stream').catch(giveUp)
+    yield * tellResults<B>(watch, readEvents(response.body!, () => {
+      clearTimeout(timer)
+      timer = setTimeout(giveUp, silence)
+    }))
+  } catch {
+    // Asked next, the server says what there is to say.
+  } finally {
+    clearTimeout(timer)
+    controller.abort()
+  }
+}
+
+async function * tellResults<B> (watch: Watch, events: AsyncIterable<ServerEvent>): AsyncGenerator<BatchEvent<B>, void> {
+  for await (const { event, data, id } of events) {
+    if (event === 'done') return
+    const { index, result, summary } = JSON.parse(data)
+    watch.lastId = id
+    if (watch.seen.has(index)) continue
+    watch.seen.add(index)
+    yield { type: 'result', index, result, summary }
+  }
+}
+
+function request ({ url, lastId, options: { headers } }: Watch, signal?: AbortSignal, path = '', accept = 'application/json'): Promise<Response> {
+  const resume = path && lastId ? { 'last-event-id': lastId } : undefined
+  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...headers, accept, ...resume }, signal })
+}
+
+/** Tells the results of which no event came, then that the batch is done. */
+async function * tellRest<B extends object> ({ seen, options: { failure } }: Watch, body: B): AsyncGenerator<BatchEvent<B>, void> {
+  const results = resultsOf(body)
+  const total = results.length
+  const failed = results.filter(result => isFailure(result, failure)).length
+  const summary = { total, succeeded: total - failed, failed, pending: 0 }
+  for (const [index, result] of results.entries()) {
+    if (!seen.has(index)) yield { type: 'result', index, result, summary }
+  }
+  yield { type: 'done', body, summary }
+}

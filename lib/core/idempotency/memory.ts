@@ -1,0 +1,85 @@
+// Keeps answers in the memory of this process: for one process, and as long as it lives.
+import { checkMembers, membersOf } from '../check-options.js'
+import { checkInteger } from '../settle-options.js'
+import type { Held, IdempotencyStore } from './store.js'
+
+/** How much is kept. */
+export interface MemoryIdempotencyOptions {
+  /** How many keys are kept. @default 10000 */
+  maxEntries?: number
+  /** Bytes of all answers that are kept. @default 67108864 */
+  maxBytes?: number
+}
+
+interface Entry extends Held {
+  /** undefined once there is an answer. */
+  readonly token?: string
+  readonly bytes: number
+  readonly expires: number
+}
+
+const MEMBERS = membersOf<MemoryIdempotencyOptions>({ maxEntries: 1, maxBytes: 1 })
+
+/**
+ * Makes a store in memory. When it is full the oldest answers go first, before their time, so size it for what comes
+ * within the `ttl`; requests that are running are never forgotten.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when an option is not what it should be
+ * @example idempotency: { store: memoryIdempotency({ maxEntries: 100_000 }) }
+ */
+export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): IdempotencyStore {
+  const { maxEntries = 10_000, maxBytes = 64 * 1024 * 1024 } = options
+  checkMembers('memoryIdempotency', options, MEMBERS)
+  checkInteger('memoryIdempotency.maxEntries', maxEntries, 1)
+  checkInteger('memoryIdempotency.maxBytes', maxBytes, 1)
+  /** The oldest first. */
+  const entries = new Map<string, Entry>()
+  let bytes = 0
+
+  const remove = (key: string) => {
+    bytes -= entries.get(key)?.bytes ?? 0
+    entries.delete(key)
+  }
+  const find = (key: string) => {
+    const entry = entries.get(key)
+    if (entry === undefined || entry.expires > Date.now()) return entry
+    remove(key)
+  }
+  const makeRoom = (size: number) => {
+    for (const [key, { answer, expires }] of entries) {
+      if (entries.size < maxEntries && bytes + size <= maxBytes) return
+      if (answer !== undefined || expires <= Date.now()) remove(key)
+    }
+    if (entries.size >= maxEntries) throw new Error(`The store takes ${maxEntries} keys, and under all of them a request is running`)
+  }
+  const put = (key: string, entry: Omit<Entry, 'expires'>, ttl: number) => {
+    remove(key)
+    makeRoom(entry.bytes)
+    entries.set(key, { ...entry, expires: Date.now() + ttl })
+    bytes += entry.bytes
+  }
+
+  return {
+    async claim (key, { token, fingerprint }, ttl) {
+      const held = find(key)
+      if (held !== undefined) return { fingerprint: held.fingerprint, ...(held.answer !== undefined && { answer: held.answer }) }
+      put(key, { token, fingerprint, bytes: 0 }, ttl)
+    },
+    async renew (key, token, ttl) {
+      const held = find(key)
+      if (held?.token !== token) return false
+      entries.set(key, { ...held, expires: Date.now() + ttl })
+      return true
+    },
+    async complete (key, { token, fingerprint }, answer, ttl) {
+      const held = find(key)
+      if (held !== undefined && held.token !== token) return false
+      const size = answer.body?.length ?? 0
+      if (size > maxBytes) throw new Error(`The store takes ${maxBytes} bytes; this answer has ${size}`)
+      put(key, { fingerprint, answer, bytes: size }, ttl)
+      return true
+    },
+    async release (key, token) {
+      if (find(key)?.token === token) remove(key)
+    }
+  }
+}

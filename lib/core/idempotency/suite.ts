@@ -1,0 +1,133 @@
+// What every store must do, as checks that any test runner can run. An entry point of its own.
+import assert from 'node:assert/strict'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import type { Answer, Claim, IdempotencyStore } from './store.js'
+
+/** One thing that a store must do. */
+export interface IdempotencyCheck {
+  readonly name: string
+  /** Rejects with an AssertionError when the store does not do it. */
+  run (store: IdempotencyStore): Promise<void>
+}
+
+/** Milliseconds that nothing here takes. */
+const LONG = 60_000
+/** Milliseconds after which something is over. */
+const SHORT = 100
+
+/** The checks. Each uses keys of its own, so that they may run at once and on a store that has been used. */
+export const idempotencyChecks: readonly IdempotencyCheck[] = [
+  { name: 'a key that is free can be claimed, and is then held', run: claims },
+  { name: 'of many that claim a key at once, one gets it', run: letsOneWin },
+  { name: 'keys do not touch each other', run: keepsKeysApart },
+  { name: 'an answer is kept as it was given', run: store => keeps(store, answerOf(randomBytes(100_000))) },
+  { name: 'an answer may be empty', run: store => keeps(store, answerOf(Buffer.alloc(0))) },
+  { name: 'an answer may be one that was too large to be kept', run: store => keeps(store, answerOf(null)) },
+  { name: 'a key that was given back is free', run: givesBack },
+  { name: 'only the holder can give back, renew or complete', run: knowsItsHolder },
+  { name: 'an answer stays, also when it is given back, renewed or completed again', run: keepsItsAnswer },
+  { name: 'a claim expires, and its holder holds it no longer', run: expiresClaims },
+  { name: 'a claim that is renewed does not expire', run: renews },
+  { name: 'a claim that expired is made good when nobody else has the key', run: completesLate },
+  { name: 'an answer expires', run: expiresAnswers }
+]
+
+function claimOf (fingerprint = randomUUID()): Claim {
+  return { token: randomUUID(), fingerprint }
+}
+
+function answerOf (body: Buffer | null): Answer {
+  return { status: 207, headers: { 'content-type': 'application/json', 'multi-status': 'total=1, succeeded=1, failed=0' }, body }
+}
+
+async function claims (store: IdempotencyStore): Promise<void> {
+  const [key, claim] = [randomUUID(), claimOf()]
+  assert.equal(await store.claim(key, claim, LONG), undefined)
+  assert.deepEqual(await store.claim(key, claimOf(), LONG), { fingerprint: claim.fingerprint })
+}
+
+async function letsOneWin (store: IdempotencyStore): Promise<void> {
+  const key = randomUUID()
+  const held = await Promise.all(Array.from({ length: 50 }, () => store.claim(key, claimOf(), LONG)))
+  assert.equal(held.filter(one => one === undefined).length, 1)
+}
+
+async function keepsKeysApart (store: IdempotencyStore): Promise<void> {
+  const keys = Array.from({ length: 20 }, () => randomUUID())
+  const claim = claimOf()
+  for (const key of keys) assert.equal(await store.claim(key, claim, LONG), undefined)
+  for (const [index, key] of keys.entries()) await store.complete(key, claim, answerOf(Buffer.from(String(index))), LONG)
+  for (const [index, key] of keys.entries()) {
+    assert.deepEqual((await store.claim(key, claimOf(), LONG))!.answer!.body, Buffer.from(String(index)))
+  }
+}
+
+async function keeps (store: IdempotencyStore, answer: Answer): Promise<void> {
+  const [key, claim] = [randomUUID(), claimOf()]
+  await store.claim(key, claim, LONG)
+  assert.equal(await store.complete(key, claim, answer, LONG), true)
+  assert.deepEqual(await store.claim(key, claimOf(), LONG), { fingerprint: claim.fingerprint, answer })
+}
+
+async function givesBack (store: IdempotencyStore): Promise<void> {
+  const [key, claim] = [randomUUID(), claimOf()]
+  await store.claim(key, claim, LONG)
+  await store.release(key, claim.token)
+  assert.equal(await store.claim(key, claimOf(), LONG), undefined)
+}
+
+async function knowsItsHolder (store: IdempotencyStore): Promise<void> {
+  const [key, claim, other] = [randomUUID(), claimOf(), claimOf()]
+  await store.claim(key, claim, LONG)
+  await store.release(key, other.token)
+  assert.equal(await store.renew(key, other.token, LONG), false)
+  assert.equal(await store.complete(key, other, answerOf(null), LONG), false)
+  assert.deepEqual(await store.claim(key, other, LONG), { fingerprint: claim.fingerprint })
+  assert.equal(await store.renew(key, claim.token, LONG), true)
+}
+
+async function keepsItsAnswer (store: IdempotencyStore): Promise<void> {
+  const [key, claim, answer] = [randomUUID(), claimOf(), answerOf(Buffer.from('first'))]
+  await store.claim(key, claim, LONG)
+  await store.complete(key, claim, answer, LONG)
+  await store.release(key, claim.token)
+  assert.equal(await store.renew(key, claim.token, SHORT), false)
+  assert.equal(await store.complete(key, claim, answerOf(Buffer.from('second')), LONG), false)
+  assert.deepEqual(await store.claim(key, claimOf(), LONG), { fingerprint: claim.fingerprint, answer })
+}
+
+async function expiresClaims (store: IdempotencyStore): Promise<void> {
+  const [key, claim, next] = [randomUUID(), claimOf(), claimOf()]
+  await store.claim(key, claim, SHORT)
+  await setTimeout(2 * SHORT)
+  assert.equal(await store.claim(key, next, LONG), undefined)
+  assert.equal(await store.renew(key, claim.token, LONG), false)
+  assert.equal(await store.complete(key, claim, answerOf(null), LONG), false)
+  await store.release(key, claim.token)
+  assert.deepEqual(await store.claim(key, claimOf(), LONG), { fingerprint: next.fingerprint })
+}
+
+async function renews (store: IdempotencyStore): Promise<void> {
+  const [key, claim] = [randomUUID(), claimOf()]
+  await store.claim(key, claim, 10 * SHORT)
+  assert.equal(await store.renew(key, claim.token, LONG), true)
+  await setTimeout(11 * SHORT)
+  assert.deepEqual(await store.claim(key, claimOf(), LONG), { fingerprint: claim.fingerprint })
+}
+
+async function completesLate (store: IdempotencyStore): Promise<void> {
+  const [key, claim, answer] = [randomUUID(), claimOf(), answerOf(Buffer.from('late'))]
+  await store.claim(key, claim, SHORT)
+  await setTimeout(2 * SHORT)
+  assert.equal(await store.complete(key, claim, answer, LONG), true)
+  assert.deepEqual(await store.claim(key, claimOf(), LONG), { fingerprint: claim.fingerprint, answer })
+}
+
+async function expiresAnswers (store: IdempotencyStore): Promise<void> {
+  const [key, claim] = [randomUUID(), claimOf()]
+  await store.claim(key, claim, LONG)
+  await store.complete(key, claim, answerOf(Buffer.from('x')), SHORT)
+  await setTimeout(2 * SHORT)
+  assert.equal(await store.claim(key, claimOf(), LONG), undefined)
+}
