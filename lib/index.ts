@@ -7,6 +7,11 @@ export type { MultiStatusOptions, Results, StatusPolicy } from './core/reply.js'
 export { settle, type Outcome, type SettleOptions, type Worker, type WorkerContext } from './core/settle.js'
 export { publishUnions, type DocsOptions } from './docs.js'
 export { ItemError, toFailure, type ItemErrorOptions } from './errors.js'
+export type {
+  BatchInfo, BatchSummary, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine
+} from './tasks/engine.js'
+export { inProcess, type InProcessOptions } from './tasks/memory.js'
+export type { RunTask, Task, TaskAttempt, TaskEnd } from './tasks/run-task.js'
 export { defineTask, type TaskContext, type TaskDefinition, type TasksOptions } from './tasks/options.js'
 export { disk, type DiskOptions } from './upload/disk.js'
 export type { UploadOptions } from './upload/options.js'

@@ -1,6 +1,7 @@
 // How long a batch may run: until its client is gone or the app closes.
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { notRun } from '../errors.js'
+import { within } from './within.js'
 
 /** The batches in progress of one app. */
 export interface Lifetime {
@@ -9,6 +10,8 @@ export interface Lifetime {
    * period is over. It needs no clean-up.
    */
   signalFor (reply: FastifyReply): AbortSignal
+  /** Milliseconds that are left of the grace period when the app closes. */
+  graceLeft (): number
 }
 
 /**
@@ -19,8 +22,10 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   const active = new Map<AbortController, Promise<void>>()
 
   let isOver = false
+  let end = Infinity
 
   app.addHook('preClose', async () => {
+    end = Date.now() + grace
     await within(ended(active), grace)
     isOver = true
     for (const controller of active.keys()) controller.abort(serverClosing())
@@ -28,6 +33,7 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   })
 
   return {
+    graceLeft: () => Math.max(0, Math.min(grace, end - Date.now())),
     signalFor (reply) {
       const controller = new AbortController()
       const abort = () => controller.abort(notRun('Client disconnected'))
@@ -60,10 +66,3 @@ async function ended (active: ReadonlyMap<AbortController, Promise<void>>): Prom
 
 /** Milliseconds to send the answers of batches that the closing has ended. */
 const LAST_WORDS = 1_000
-
-/** Waits for the promise, but no longer than this. */
-async function within (promise: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([promise, new Promise(resolve => { timer = setTimeout(resolve, ms) })])
-  clearTimeout(timer)
-}

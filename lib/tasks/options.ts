@@ -5,14 +5,22 @@ import type { Key } from '../../schemas/index.js'
 import { checkMembers, checkObject, checkPath, membersOf } from '../core/check-options.js'
 import { checkInteger, show } from '../core/settle-options.js'
 import { InvalidOption } from '../errors.js'
+import type { TaskEngine } from './engine.js'
 
 /** What the handler of a task is told about it. */
 export interface TaskContext {
-  /** The client's own name for the task. */
+  /** What the server calls the batch of the task. */
+  readonly batchId: string
+  /** The client's own name for the task, unique in its batch. */
   readonly taskId: Key
-  /** 1 at first, one more for each retry. */
+  /**
+   * Tells the task from every other one, and is the same each time that it runs: for what must not be done twice, as the
+   * key of a row or an `Idempotency-Key`. Made of the batch's id and the task's place in the request: `<batchId>/<index>`.
+   */
+  readonly key: string
+  /** 1 at first, one more each time that the task runs again: after a failure, or a crash of its process. */
   readonly attempt: number
-  /** Aborts when the task's time is up, its client is gone or the app closes. */
+  /** Aborts when the task's time is up, it is cancelled, its client is gone or the app closes. */
   readonly signal: AbortSignal
   readonly log: FastifyBaseLogger
 }
@@ -39,6 +47,14 @@ export interface TasksOptions {
   maxItems?: number
   /** How many tasks of one request run at a time. @default 16 */
   concurrency?: number
+  /** How many tasks of all requests run at a time, in turns. @default 256 */
+  maxRunning?: number
+  /** How many tasks of all requests may wait for their turn; beyond that a request is answered 503. @default 10000 */
+  maxQueued?: number
+  /** Milliseconds that the results of a batch are kept for a client that comes back for them. @default 3600000 (an hour) */
+  ttl?: number
+  /** Who runs the tasks. @default inProcess() */
+  engine?: TaskEngine
   /** Milliseconds that one attempt of a task may take. @default 30000 */
   timeout?: number
   /** How often a task that failed is tried again, unless its ItemError says that it is not retryable. @default 0 */
@@ -54,7 +70,9 @@ export function defineTask<P extends TSchema, O extends TSchema> (definition: Ta
   return definition
 }
 
-const MEMBERS = membersOf<TasksOptions>({ url: 1, handlers: 1, maxItems: 1, concurrency: 1, timeout: 1, retries: 1 })
+const MEMBERS = membersOf<TasksOptions>({
+  url: 1, handlers: 1, maxItems: 1, concurrency: 1, maxRunning: 1, maxQueued: 1, timeout: 1, retries: 1, ttl: 1, engine: 1
+})
 const DEFINITION_MEMBERS = membersOf<TaskDefinition>({ payload: 1, output: 1, timeout: 1, handler: 1 })
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
