@@ -1,56 +1,33 @@
 // What the in-process engine remembers of one batch: its results, and the order in which they came.
-import type { TaskResult } from '../../schemas/index.js'
+import type { FastifyBaseLogger } from 'fastify'
+import { tasks, type TaskResult } from '../../schemas/index.js'
+import { resultTooLarge, toFailure } from '../errors.js'
 import type { BatchInfo, NewBatch, PlacedResult, SettledTask } from './engine.js'
 import { readResult, writeResult } from './result.js'
-import { resultTooLarge, toFailure } from '../errors.js'
-import { tasks } from '../../schemas/index.js'
 
 /** The record of one batch. */
 export interface BatchRecord {
-  readonly info: () => BatchInfo
-  /** Bytes of the results so far. */
-  readonly bytes: () => number
-  readonly isDone: () => boolean
-  /** What is to be called after each result, and after the last one. */
-  readonly watchers: Record<'result' | 'end', Set<() => void>>
-  /** Notes a result; only the first one of a task counts. */
+  info (): BatchInfo
+  isDone (): boolean
+  /** Notes a result. A task has one: the caller sees to that. */
   settle (placed: PlacedResult): void
   results (): TaskResult[]
   settled (after: number, limit: number): SettledTask[]
 }
 
-/** @param hasRoom whether so many bytes more can be kept */
-export function createRecord (batch: NewBatch, hasRoom: (bytes: number) => boolean): BatchRecord {
+/** A result as it is kept: text where it has to last, because what a handler has returned may change. */
+type Kept = TaskResult | string
+
+/** @param makeRoom whether a result of so many bytes can be kept */
+export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => boolean): BatchRecord {
   const { batchId, total, owner, keep, log } = batch
   const createdAt = Date.now()
-  const results: (TaskResult | string | undefined)[] = new Array(total)
+  const results: Kept[] = new Array(total)
   const order: number[] = []
   const successes: number[] = []
-  const watchers = { result: new Set<() => void>(), end: new Set<() => void>() }
   let succeeded = 0
-  let bytes = 0
-
-  /** Text where it has to last: what a handler has returned may change. */
-  function keepable (placed: PlacedResult): { kept: TaskResult | string, failed: boolean } {
-    if (!keep) return { kept: placed.result, failed: placed.result.status === 'failed' }
-    const { json, failed } = writeResult(placed, log)
-    const size = Buffer.byteLength(json)
-    if (failed || hasRoom(size)) {
-      bytes += size
-      return { kept: json, failed }
-    }
-    const tooLarge = tasks.fail(placed.result.taskId, toFailure(resultTooLarge()))
-    return keepable({ index: placed.index, result: tooLarge })
-  }
-
-  function read (index: number): TaskResult {
-    const kept = results[index]!
-    return typeof kept === 'string' ? readResult(kept) : kept
-  }
 
   return {
-    watchers,
-    bytes: () => bytes,
     isDone: () => order.length === total,
     info: () => ({
       batchId,
@@ -59,18 +36,32 @@ export function createRecord (batch: NewBatch, hasRoom: (bytes: number) => boole
       summary: { total, succeeded, failed: order.length - succeeded, pending: total - order.length }
     }),
     settle (placed) {
-      const { index } = placed
-      if (results[index] !== undefined) return
-      const { kept, failed } = keepable(placed)
-      results[index] = kept
+      const { kept, failed } = keep ? write(placed, makeRoom, log) : { kept: placed.result, failed: placed.result.status === 'failed' }
+      results[placed.index] = kept
       if (!failed) succeeded++
-      order.push(index)
+      order.push(placed.index)
       successes.push(succeeded)
-      for (const onHint of watchers.result) onHint()
-      if (order.length === total) for (const onHint of watchers.end) onHint()
     },
-    results: () => results.map((_, index) => read(index)),
+    results: () => results.map(read),
     settled: (after, limit) => order.slice(after, after + limit).map((index, place) =>
-      ({ index, result: read(index), succeeded: successes[after + place]! }))
+      ({ index, result: read(results[index]!), succeeded: successes[after + place]! }))
   }
+}
+
+/** Bytes that a result may have in any case: that it was too large has to be said somewhere. */
+const SMALL = 1024
+
+function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, log: FastifyBaseLogger): { kept: Kept, failed: boolean } {
+  const { json, failed } = writeResult(placed, log)
+  const size = Buffer.byteLength(json)
+  if (makeRoom(size) || size <= SMALL) return { kept: json, failed }
+  return { kept: writeResult(tooLarge(placed), log).json, failed: true }
+}
+
+function tooLarge ({ index, result }: PlacedResult): PlacedResult {
+  return { index, result: tasks.fail(result.taskId, toFailure(resultTooLarge())) }
+}
+
+function read (kept: Kept): TaskResult {
+  return typeof kept === 'string' ? readResult(kept) : kept
 }

@@ -27,7 +27,8 @@ export interface RunOptions {
 
 interface Try extends PlacedTask { readonly attempt: number }
 
-export function createRun ({ batchId, tasks: placed, log }: NewBatch, options: RunOptions): BatchRun {
+export function createRun ({ batchId, tasks: given, log }: NewBatch, options: RunOptions): BatchRun {
+  let placed = given
   const { runTask, concurrency, onResult, onReady } = options
   const canceller = createCanceller()
   const retries: Try[] = []
@@ -40,7 +41,15 @@ export function createRun ({ batchId, tasks: placed, log }: NewBatch, options: R
     const again = retries.shift()
     if (again !== undefined) return again
     open++
-    return { ...placed[begun++]!, attempt: 1 }
+    const one = { ...placed[begun++]!, attempt: 1 }
+    if (begun === placed.length) forget()
+    return one
+  }
+
+  /** Lets go of the tasks, which may be large, although the batch may be kept for long. */
+  function forget (): void {
+    placed = []
+    begun = 0
   }
 
   function note (one: Try, { result, retryIn }: TaskEnd): void {
@@ -48,6 +57,8 @@ export function createRun ({ batchId, tasks: placed, log }: NewBatch, options: R
       open--
       return onResult({ index: one.index, result })
     }
+    // Cancelled since the attempt ended.
+    if (canceller.reason !== undefined) return fail(one, toFailure(cancelled()))
     const again = { ...one, attempt: one.attempt + 1 }
     pauses.set(again, setTimeout(() => {
       pauses.delete(again)
@@ -76,7 +87,7 @@ export function createRun ({ batchId, tasks: placed, log }: NewBatch, options: R
       const stopped = toFailure(cancelled())
       const notBegun = placed.slice(begun)
       const again = [...retries.splice(0), ...pauses.keys()]
-      begun = placed.length
+      forget()
       for (const timer of pauses.values()) clearTimeout(timer)
       pauses.clear()
       canceller.cancel(cancelled())
