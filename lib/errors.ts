@@ -38,6 +38,13 @@ export const StoreFull = createError<[string]>('FST_MULTI_STATUS_STORE_FULL',
 export const EngineUnavailable = createError<[string]>('FST_MULTI_STATUS_ENGINE_UNAVAILABLE',
   'Expected the engine of the tasks to be there; it cannot be reached: %s', 503)
 
+export const TooManyFollowers = createError<[number]>('FST_MULTI_STATUS_TOO_MANY_FOLLOWERS',
+  'Expected at most %d clients to follow events at a time; ask for the batch from time to time instead', 503)
+export const BatchNotFound = createError('FST_MULTI_STATUS_BATCH_NOT_FOUND',
+  'Expected the id of a batch; there is none of this id', 404)
+export const BatchExpired = createError('FST_MULTI_STATUS_BATCH_EXPIRED',
+  'Expected the id of a batch that is still kept; this one has expired', 410)
+
 /** Whether an engine could not be reached; by its code, because each copy of this module has a class of its own. */
 export function isUnavailable (thrown: unknown): boolean {
   return thrown instanceof Error && (thrown as { code?: unknown }).code === 'FST_MULTI_STATUS_ENGINE_UNAVAILABLE'

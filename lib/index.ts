@@ -8,11 +8,12 @@ export { settle, type Outcome, type SettleOptions, type Worker, type WorkerConte
 export { publishUnions, type DocsOptions } from './docs.js'
 export { ItemError, toFailure, type ItemErrorOptions } from './errors.js'
 export type {
-  BatchInfo, BatchSummary, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine
+  BatchInfo, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine
 } from './tasks/engine.js'
 export { inProcess, type InProcessOptions } from './tasks/memory.js'
+export type { TasksOptions } from './tasks/options.js'
 export type { RunTask, Task, TaskAttempt, TaskEnd } from './tasks/run-task.js'
-export { defineTask, type TaskContext, type TaskDefinition, type TasksOptions } from './tasks/options.js'
+export { defineTask, type TaskContext, type TaskDefinition } from './tasks/definition.js'
 export { disk, type DiskOptions } from './upload/disk.js'
 export type { UploadOptions } from './upload/options.js'
 export type { FileInfo, Sink, Storage } from './upload/storage.js'

@@ -4,7 +4,7 @@ import { checkMembers, checkObject, checkOneOf, checkPath, membersOf } from './c
 import { checkInteger, show } from './core/settle-options.js'
 import type { StatusPolicy } from './core/reply.js'
 import { InvalidOption } from './errors.js'
-import { checkTasksOptions, type TasksOptions } from './tasks/options.js'
+import { readTasksOptions, type TasksOptions, type TasksSettings } from './tasks/options.js'
 import { readUploadOptions, type UploadOptions, type UploadSettings } from './upload/options.js'
 
 /** What the plugin does in an app. */
@@ -26,7 +26,7 @@ export interface FastifyMultiStatusOptions {
 /** The options with every default in place. */
 export interface Settings {
   readonly upload: UploadSettings | false
-  readonly tasks: TasksOptions | false
+  readonly tasks: TasksSettings | false
   readonly docs: DocsOptions | false
   readonly status: StatusPolicy
   readonly closeGrace: number
@@ -50,8 +50,14 @@ export function readOptions (options: FastifyMultiStatusOptions): Settings {
   checkInteger('closeGrace', closeGrace, 0)
   if (typeof prefix !== 'string') throw new InvalidOption('prefix', 'text as "/v1"', show(prefix))
   if (docs !== false) checkDocsOptions(docs)
-  if (tasks !== false) checkTasksOptions(tasks)
-  return { upload: upload === false ? false : readUpload(upload), tasks, docs, status, closeGrace, prefix }
+  return {
+    upload: upload === false ? false : readUpload(upload),
+    tasks: tasks === false ? false : readTasksOptions(tasks),
+    docs,
+    status,
+    closeGrace,
+    prefix
+  }
 }
 
 function checkDocsOptions (docs: DocsOptions): void {

@@ -35,8 +35,8 @@ const ERRORS: Record<number, [when: string, code: string, message: string]> = {
   503: ['The server is closing or has too much to do.', 'FST_ERR_REOPENED_CLOSE_SERVER', 'Service Unavailable']
 }
 
-const MINIMAL = '`return=minimal`: a success carries only its key and status.'
-const STRICT = '`handling=strict`: refuse the whole batch if any item is invalid.'
+export const MINIMAL = '`return=minimal`: a success carries only its key and status.'
+export const STRICT = '`handling=strict`: refuse the whole batch if any item is invalid.'
 
 const HEADERS = {
   'Multi-Status': { type: 'string', description: 'An RFC 9651 dictionary: total=3, succeeded=2, failed=1' },
@@ -45,7 +45,7 @@ const HEADERS = {
 
 /** The schema of a bulk route with everything that its contract implies; what the route says itself wins. */
 export function documentRoute (schema: FastifySchema, contract: AnyContract, status: StatusPolicy): FastifySchema {
-  const results = { 207: resultsOf(contract), ...(status === 'collapse' && { 200: allSucceeded(contract) }) }
+  const results = { 207: documentResults(contract), ...(status === 'collapse' && { 200: allSucceeded(contract) }) }
   // Where the items are not known before the handler runs, as in a form, none can be refused before.
   const isStrict = findItemArray(schema.body as JsonSchema | undefined) !== undefined
   return {
@@ -56,11 +56,16 @@ export function documentRoute (schema: FastifySchema, contract: AnyContract, sta
 }
 
 function preferOf (isStrict: boolean): TSchema {
-  const description = ['RFC 7240.', ...(isStrict ? [STRICT] : []), MINIMAL].join(' ')
-  return Type.Optional(Type.String({ description, examples: ['return=minimal'] }))
+  return documentPrefer([...(isStrict ? [STRICT] : []), MINIMAL], 'return=minimal')
 }
 
-function resultsOf (contract: AnyContract): object {
+/** The `Prefer` header, by what the route makes of it. */
+export function documentPrefer (preferences: readonly string[], example: string): TSchema {
+  return Type.Optional(Type.String({ description: ['RFC 7240.', ...preferences].join(' '), examples: [example] }))
+}
+
+/** The 207 answer of a contract. */
+export function documentResults (contract: AnyContract): object {
   return {
     description: 'One result per item, in request order',
     headers: HEADERS,
@@ -80,9 +85,14 @@ function allSucceeded (contract: AnyContract): object {
 function errorsOf (isStrict: boolean): Record<string, object> {
   const errors = Object.entries(ERRORS).filter(([status]) => isStrict || status !== '422')
   return Object.fromEntries(errors.map(([status, [when, code, message]]) => {
-    const example = { statusCode: Number(status), code, error: STATUS_CODES[status], message }
-    return [status, { description: `${when} Nothing ran.`, content: { 'application/json': { schema: RequestError, example } } }]
+    return [status, documentError(Number(status), { when: `${when} Nothing ran.`, code, message })]
   }))
+}
+
+/** An error answer of a whole request: when it comes, and an example of it. */
+export function documentError (statusCode: number, { when, code, message }: { when: string, code: string, message: string }): object {
+  const example = { statusCode, code, error: STATUS_CODES[statusCode], message }
+  return { description: when, content: { 'application/json': { schema: RequestError, example } } }
 }
 
 const FAILURE: FailureDetail = {

@@ -5,7 +5,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type TaskResult } from '../../schemas/index.js'
 import { ItemError, toFailure } from '../errors.js'
 import type { BatchInfo, EngineHost, EngineLimits, NewBatch, SettledTask, TaskEngine } from './engine.js'
-import type { TaskContext, TaskDefinition } from './options.js'
+import type { TaskContext, TaskDefinition } from './definition.js'
 import { createTaskRunner, type Task } from './run-task.js'
 
 /** An engine, and how to get one for each check. */

@@ -1,6 +1,6 @@
 // What /tasks asks of an engine: who runs the tasks of a batch, and remembers what became of them.
 import type { FastifyBaseLogger } from 'fastify'
-import type { FailureDetail, TaskResult } from '../../schemas/index.js'
+import type { BatchSummary, FailureDetail, TaskResult } from '../../schemas/index.js'
 import type { RunTask, Task } from './run-task.js'
 
 /** A task and its place in the request, from 0. */
@@ -36,18 +36,10 @@ export interface NewBatch {
   readonly log: FastifyBaseLogger
 }
 
-/** How far a batch is. `total` is the sum of the other three. */
-export interface BatchSummary {
-  readonly total: number
-  readonly succeeded: number
-  readonly failed: number
-  /** Tasks that have no result yet. */
-  readonly pending: number
-}
-
 /** What an engine knows of a batch beside its results. */
 export interface BatchInfo {
   readonly batchId: string
+  /** How far it is; `total` is the sum of the other three. */
   readonly summary: BatchSummary
   /** As it was submitted. */
   readonly owner?: unknown

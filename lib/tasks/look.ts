@@ -10,16 +10,19 @@ export interface LookOptions {
   readonly batchId: string
   /** Which hints are worth a look. */
   readonly what: 'result' | 'end'
+  /** Milliseconds after which to give up; Infinity for never. */
+  readonly ms: number
   /** Ends the waiting. */
   readonly signal?: AbortSignal
 }
 
 /**
  * Looks at once, after each hint, and from time to time in any case, also at an engine that cannot be reached for a while.
- * @returns what `look` has given, or undefined when the signal has aborted before it gave anything
+ * @returns what `look` has given, or undefined when the time is up or the signal has aborted before it gave anything
  */
 export async function lookUntil<T> (look: () => Promise<T | undefined>, options: LookOptions): Promise<T | undefined> {
-  const { engine, batchId, what, signal } = options
+  const { engine, batchId, what, ms, signal } = options
+  const end = Date.now() + ms
   const bell = createBell()
   const unwatch = engine.watch(batchId, what, bell.ring)
   signal?.addEventListener('abort', bell.ring)
@@ -27,7 +30,9 @@ export async function lookUntil<T> (look: () => Promise<T | undefined>, options:
     while (!signal?.aborted) {
       const found = await lookOnce(look)
       if (found !== undefined) return found
-      await bell.rings(engine.pollInterval ?? POLL_INTERVAL)
+      const left = end - Date.now()
+      if (left <= 0) break
+      await bell.rings(Math.min(left, engine.pollInterval ?? POLL_INTERVAL))
     }
     return undefined
   } finally {

@@ -6,7 +6,7 @@ import { delayAfter, isRetryable } from '../core/backoff.js'
 import { logItemFailure } from '../core/item-log.js'
 import { createCompiler, type Validate } from '../core/item-validator.js'
 import { invalidResult, notRun, toFailure } from '../errors.js'
-import type { TaskContext, TaskDefinition } from './options.js'
+import type { TaskContext, TaskDefinition } from './definition.js'
 
 /** One task of a request, valid for its type. */
 export interface Task {
