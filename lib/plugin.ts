@@ -25,7 +25,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
 
   await app.register(async routes => {
     if (upload !== false) await registerUpload(routes, upload)
-    if (tasks !== false) await registerTasks(routes, tasks, lifetime.graceLeft)
+    if (tasks !== false) await registerTasks(routes, tasks, { status, graceLeft: lifetime.graceLeft })
   }, { prefix })
 }
 

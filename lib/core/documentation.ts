@@ -45,13 +45,12 @@ const HEADERS = {
 
 /** The schema of a bulk route with everything that its contract implies; what the route says itself wins. */
 export function documentRoute (schema: FastifySchema, contract: AnyContract, status: StatusPolicy): FastifySchema {
-  const results = { 207: documentResults(contract), ...(status === 'collapse' && { 200: allSucceeded(contract) }) }
   // Where the items are not known before the handler runs, as in a form, none can be refused before.
   const isStrict = findItemArray(schema.body as JsonSchema | undefined) !== undefined
   return {
     ...schema,
     headers: schema.headers ?? Type.Object({ prefer: preferOf(isStrict) }),
-    response: { ...results, ...errorsOf(isStrict), ...schema.response as object }
+    response: { ...documentResults(contract, status), ...errorsOf(isStrict), ...schema.response as object }
   }
 }
 
@@ -64,8 +63,12 @@ export function documentPrefer (preferences: readonly string[], example: string)
   return Type.Optional(Type.String({ description: ['RFC 7240.', ...preferences].join(' '), examples: [example] }))
 }
 
-/** The 207 answer of a contract. */
-export function documentResults (contract: AnyContract): object {
+/** The answers of a contract when items have results. */
+export function documentResults (contract: AnyContract, status: StatusPolicy): Record<string, object> {
+  return { 207: resultsOf(contract), ...(status === 'collapse' && { 200: allSucceeded(contract) }) }
+}
+
+function resultsOf (contract: AnyContract): object {
   return {
     description: 'One result per item, in request order',
     headers: HEADERS,

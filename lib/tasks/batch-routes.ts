@@ -1,17 +1,21 @@
 // GET and DELETE /tasks/{batchId}: a batch that was accepted, read and cancelled.
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { StatusPolicy } from '../core/reply.js'
 import { BatchExpired } from '../errors.js'
 import { answerProgress, answerResults } from './answer.js'
 import { findBatch } from './batch-access.js'
-import { cancelSchema, readSchema } from './documentation.js'
+import { documentCancel, documentRead } from './documentation.js'
 import { lookUntil } from './look.js'
 import type { TasksSettings } from './options.js'
 
-/** Makes the two routes. */
-export function batchRoutes (settings: TasksSettings, url: string): RouteOptions[] {
+/**
+ * Makes the two routes.
+ * @param status how the plugin answers results
+ */
+export function batchRoutes (settings: TasksSettings, url: string, status: StatusPolicy): RouteOptions[] {
   return [
-    { method: 'GET', url, schema: readSchema, handler: (request, reply) => readBatch(request, reply, settings) },
-    { method: 'DELETE', url, schema: cancelSchema, handler: (request, reply) => cancelBatch(request, reply, settings) }
+    { method: 'GET', url, schema: documentRead(status), handler: (request, reply) => readBatch(request, reply, settings) },
+    { method: 'DELETE', url, schema: documentCancel(status), handler: (request, reply) => cancelBatch(request, reply, settings) }
   ]
 }
 

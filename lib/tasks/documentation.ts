@@ -3,6 +3,7 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import { BatchProgress, TaskId, taskOf, tasks } from '../../schemas/index.js'
 import { documentError, documentPrefer, documentResults, MINIMAL, STRICT } from '../core/documentation.js'
+import type { StatusPolicy } from '../core/reply.js'
 import type { TasksSettings } from './options.js'
 
 const TAGS = ['tasks']
@@ -75,18 +76,18 @@ function taskSchema (handlers: TasksSettings['handlers']): TSchema {
 }
 
 /** `GET /tasks/{batchId}` */
-export const readSchema: FastifySchema = {
+export const documentRead = (status: StatusPolicy): FastifySchema => ({
   operationId: 'getBatch',
   summary: 'Read a batch of tasks',
   description: 'How far the batch is, while it runs; then the same answer as without `respond-async`.',
   tags: TAGS,
   params,
   headers: Type.Object({ prefer: documentPrefer([MINIMAL], 'return=minimal') }),
-  response: { 202: progress('The batch runs', { 'Retry-After': RETRY_AFTER }), 207: documentResults(tasks), ...UNKNOWN }
-}
+  response: { 202: progress('The batch runs', { 'Retry-After': RETRY_AFTER }), ...documentResults(tasks, status), ...UNKNOWN }
+})
 
 /** `DELETE /tasks/{batchId}` */
-export const cancelSchema: FastifySchema = {
+export const documentCancel = (status: StatusPolicy): FastifySchema => ({
   operationId: 'cancelBatch',
   summary: 'Cancel a batch of tasks',
   description: 'Tasks that have not ended fail with the reason `Cancelled`; those that have keep their results, which are ' +
@@ -96,10 +97,10 @@ export const cancelSchema: FastifySchema = {
   headers: Type.Object({ prefer: documentPrefer([MINIMAL], 'return=minimal') }),
   response: {
     202: progress('The batch is being cancelled; ask for it again', { 'Retry-After': RETRY_AFTER, Location: LOCATION }),
-    207: documentResults(tasks),
+    ...documentResults(tasks, status),
     ...UNKNOWN
   }
-}
+})
 
 const EVENTS = 'id: 1\nevent: result\ndata: {"index":0,"result":{"taskId":101,"status":"completed"},' +
   '"summary":{"total":1,"succeeded":1,"failed":0,"pending":0}}\n\n' +

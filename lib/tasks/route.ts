@@ -1,5 +1,6 @@
 // The routes of tasks, and the engine behind them.
 import type { FastifyInstance } from 'fastify'
+import type { StatusPolicy } from '../core/reply.js'
 import { noteRetryAfter } from './batch-access.js'
 import { batchRoutes } from './batch-routes.js'
 import { eventsRoute } from './events.js'
@@ -8,11 +9,16 @@ import type { TasksSettings } from './options.js'
 import { createTaskRunner } from './run-task.js'
 import { runRoute } from './run-route.js'
 
-/**
- * Registers the routes in a context of their own.
- * @param graceLeft milliseconds that batches in progress have when the app closes
- */
-export async function registerTasks (app: FastifyInstance, settings: TasksSettings, graceLeft: () => number): Promise<void> {
+/** What the routes need to know of the app. */
+export interface TasksHost {
+  /** How results are answered. */
+  readonly status: StatusPolicy
+  /** Milliseconds that batches in progress have when the app closes. */
+  graceLeft (): number
+}
+
+/** Registers the routes in a context of their own. */
+export async function registerTasks (app: FastifyInstance, settings: TasksSettings, { status, graceLeft }: TasksHost): Promise<void> {
   const { engine, handlers, timeout, retries, concurrency, maxRunning, maxQueued, ttl } = settings
   const runTask = createTaskRunner({ handlers, timeout, retries })
   const followers = createFollowers(settings.maxFollowers)
@@ -25,7 +31,7 @@ export async function registerTasks (app: FastifyInstance, settings: TasksSettin
   const url = `${settings.url.replace(/\/$/, '')}/:batchId`
   await app.register(async routes => {
     routes.addHook('onError', async (request, reply, error) => noteRetryAfter(request, reply, error))
-    for (const route of [runRoute(settings), ...batchRoutes(settings, url), eventsRoute(settings, followers, `${url}/events`)]) {
+    for (const route of [runRoute(settings), ...batchRoutes(settings, url, status), eventsRoute(settings, followers, `${url}/events`)]) {
       // The app's own compilers may know other schemas than these, as Zod's do; what is looked at is looked at by hand.
       routes.route({ ...route, validatorCompiler: () => () => true, serializerCompiler: () => serializeAnswer })
     }
