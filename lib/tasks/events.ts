@@ -39,8 +39,9 @@ async function followBatch (
   if (after > batch.summary.total) return reply.code(204).send()
   const signal = followers.join(reply.raw)
   const events = writeEvents({ engine, batch, after, heartbeat, signal })
-  const paced = dropWhenStalled(events, 2 * heartbeat, () => reply.raw.destroy())
-  return reply.headers(HEADERS).send(Readable.from(paced, { objectMode: false, highWaterMark: AHEAD }))
+  // Who takes nothing of what there is, not even a sign of life, is dropped: it can come back.
+  reply.raw.setTimeout(2 * heartbeat, () => reply.raw.destroy())
+  return reply.headers(HEADERS).send(Readable.from(events, { objectMode: false, highWaterMark: AHEAD }))
 }
 
 /** How many events the client has had. One that claims more than there are gets all: rather a repeat than a gap. */
@@ -76,9 +77,11 @@ async function * writeEvents ({ engine, batch, after, heartbeat, signal }: Follo
       (signal.aborted ? await lastPage(look) : undefined)
     if (page?.length === 0) return
     if (page === undefined) yield SIGN_OF_LIFE
-    else yield page.map((one, place) => resultEvent(one, sent + place + 1, total)).join('')
-    sent += page?.length ?? 0
-    succeeded = page?.at(-1)?.succeeded ?? succeeded
+    for (const one of page ?? []) {
+      sent++
+      succeeded = one.succeeded
+      yield resultEvent(one, sent, total)
+    }
   }
   yield writeEvent(total + 1, 'done', { summary: summaryAfter(total, succeeded, total) })
 }
@@ -112,16 +115,4 @@ function summaryAfter (settled: number, succeeded: number, total: number) {
 
 function writeEvent (id: number, event: string, data: object): string {
   return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
-}
-
-/** Gives up on a reader that takes nothing for so many milliseconds although there is something: it can come back. */
-async function * dropWhenStalled (chunks: AsyncIterable<string>, ms: number, drop: () => void): AsyncGenerator<string> {
-  for await (const chunk of chunks) {
-    const timer = setTimeout(drop, ms)
-    try {
-      yield chunk
-    } finally {
-      clearTimeout(timer)
-    }
-  }
 }
