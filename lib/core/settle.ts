@@ -1,7 +1,7 @@
 // Runs a worker over items, bounded, timed and abortable, and says what became of each.
 import { setImmediate } from 'node:timers/promises'
 import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
-import { attempt, createCanceller, createLazySignal, rejected, type Canceller, type Outcome } from './attempt.js'
+import { attempt, AttemptContext, createCanceller, rejected, type AttemptOptions, type Canceller, type Outcome } from './attempt.js'
 import { delayAfter, isRetryable } from './backoff.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource, type Source } from './source.js'
@@ -9,7 +9,7 @@ import { openSource, type Source } from './source.js'
 export type { Outcome } from './attempt.js'
 export type { SettleOptions } from './settle-options.js'
 
-/** What a worker is told about the item it works on. */
+/** What a worker is told about the item it works on. To be handed on as it is: a copy by `{ ...context }` has no signal. */
 export interface WorkerContext {
   /** The item's place in the input, from 0. */
   readonly index: number
@@ -32,6 +32,8 @@ interface Run<T, R> {
   readonly outcomes: Outcome<R>[]
   /** Ends what is in progress. */
   readonly canceller: Canceller
+  /** How an item is watched, where that is the same for all. */
+  readonly how: AttemptOptions
   failures: number
   /** How many items have an outcome. */
   settled: number
@@ -60,10 +62,12 @@ interface Run<T, R> {
 export async function settle<T, R> (
   items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T> = {}
 ): Promise<Outcome<R>[]> {
-  const { concurrency = 16, signal } = checkSettleOptions(options)
+  const { concurrency = 16, timeout, signal } = checkSettleOptions(options)
   const source = openSource(items)
+  const canceller = createCanceller()
+  const how = { canceller, timeout: typeof timeout === 'function' ? undefined : timeout }
   const run: Run<T, R> = {
-    source, worker, options, outcomes: [], canceller: createCanceller(), failures: 0, settled: 0, turn: undefined, halted: undefined
+    source, worker, options, outcomes: [], canceller, how, failures: 0, settled: 0, turn: undefined, halted: undefined
   }
   const abort = () => haltNow(run, signal?.reason)
 
@@ -120,14 +124,20 @@ async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, re
 }
 
 function attemptItem<T, R> (run: Run<T, R>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
-  const lazy = createLazySignal()
-  const context = { index, attempt: count, get signal () { return lazy.signal } }
   try {
     // Asked before the work begins: once it has, nothing may keep its promise from being watched.
-    const timeout = timeoutOf(run.options, item)
-    return attempt(() => run.worker(item, context), { lazy, canceller: run.canceller, timeout })
+    const how = typeof run.options.timeout === 'function' ? { canceller: run.canceller, timeout: timeoutOf(run.options.timeout, item) } : run.how
+    return attempt(run.worker, item, new ItemAttempt(index, count), how, asIs<Outcome<R>>)
   } catch (error) {
     return rejected(error)
+  }
+}
+
+const asIs = <T>(value: T): T => value
+
+class ItemAttempt extends AttemptContext implements WorkerContext {
+  constructor (readonly index: number, readonly attempt: number) {
+    super()
   }
 }
 
@@ -148,8 +158,7 @@ function isAborted<T, R> ({ options: { signal } }: Run<T, R>): boolean {
   return signal !== undefined && signal.aborted
 }
 
-function timeoutOf<T> ({ timeout }: SettleOptions<T>, item: T): number | undefined {
-  if (typeof timeout !== 'function') return timeout
+function timeoutOf<T> (timeout: (item: T) => number | undefined, item: T): number | undefined {
   const ms = timeout(item)
   checkInteger('timeout', ms, 1)
   return ms

@@ -38,10 +38,10 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
   let open = 0
 
   function next (): Try {
-    const again = retries.shift()
-    if (again !== undefined) return again
+    if (retries.length > 0) return retries.shift()!
     open++
-    const one = { ...placed[begun++]!, attempt: 1 }
+    const { index, task } = placed[begun++]!
+    const one = { index, task, attempt: 1 }
     if (begun === placed.length) forget()
     return one
   }
@@ -74,14 +74,18 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
   return {
     waiting: () => placed.length - begun,
     isReady: () => retries.length > 0 || (open < concurrency && begun < placed.length),
-    startNext () {
+    startNext (onEnded) {
       const one = next()
       const end = runTask(one.task, { batchId, index: one.index, attempt: one.attempt, log, canceller })
       if (!(end instanceof Promise)) {
         note(one, end)
-        return undefined
+        return false
       }
-      return end.then(ended => note(one, ended))
+      end.then(ended => {
+        note(one, ended)
+        onEnded()
+      })
+      return true
     },
     cancel (why = toFailure(cancelled())) {
       const stopped = toFailure(cancelled())

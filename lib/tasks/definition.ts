@@ -6,7 +6,7 @@ import { checkMembers, checkObject, membersOf } from '../core/check-options.js'
 import { checkInteger, show } from '../core/settle-options.js'
 import { InvalidOption } from '../errors.js'
 
-/** What the handler of a task is told about it. */
+/** What the handler of a task is told about it. To be handed on as it is: a copy by `{ ...context }` has no key, signal or log. */
 export interface TaskContext {
   /** What the server calls the batch of the task. */
   readonly batchId: string

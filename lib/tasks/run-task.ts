@@ -1,11 +1,11 @@
 // Makes one attempt at one task: the handler of its type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { attempt, createLazySignal, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
+import { attempt, AttemptContext, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
 import { logItemFailure } from '../core/item-log.js'
 import { createCompiler, type Validate } from '../core/item-validator.js'
-import { invalidResult, notRun, toFailure } from '../errors.js'
+import { invalidResult, notRun, toFailure, type ItemError } from '../errors.js'
 import type { TaskContext, TaskDefinition } from './definition.js'
 
 /** One task of a request, valid for its type. */
@@ -49,45 +49,52 @@ export interface TaskRunnerOptions {
   readonly retries: number
 }
 
-interface Runner {
-  readonly handler: TaskDefinition['handler']
-  readonly timeout: number
-  readonly validate: Validate | undefined
-}
-
 /** Makes the function that runs tasks, on every engine; schemas are compiled once. */
 export function createTaskRunner ({ handlers, timeout, retries }: TaskRunnerOptions): RunTask {
   const compile = createCompiler()
-  const runners = new Map(Object.entries(handlers).map(([type, { handler, output, timeout: own = timeout }]) =>
-    [type, { handler, timeout: own, validate: output && compile(output) } satisfies Runner]))
+  const runners = new Map(Object.entries(handlers).map(([type, definition]) => {
+    const handler: TaskDefinition['handler'] = (payload, context) => definition.handler(payload, context)
+    const run = definition.output === undefined ? handler : validating(handler, compile(definition.output))
+    return [type, { run, timeout: definition.timeout ?? timeout }]
+  }))
 
   return (task, at) => {
     const runner = runners.get(task.type)
-    const outcome = runner === undefined ? unknownType() : attemptTask(runner, task, at)
-    return outcome instanceof Promise ? outcome.then(one => endOf(one, task, at, retries)) : endOf(outcome, task, at, retries)
+    if (runner === undefined) return endOf({ status: 'rejected', reason: unknownType() }, task, at, retries)
+    const { run, timeout } = runner
+    const options = { canceller: at.canceller, timeout }
+    return attempt(run, task.payload, new Context(task, at), options, outcome => endOf(outcome, task, at, retries))
   }
 }
 
 /** Not the client's fault: it was known where the batch was taken. */
-function unknownType (): Outcome<unknown> {
-  return { status: 'rejected', reason: notRun('No handler for this type of task where it was to run') }
+function unknownType (): ItemError {
+  return notRun('No handler for this type of task where it was to run')
 }
 
-function attemptTask ({ handler, timeout, validate }: Runner, task: Task, at: TaskAttempt): Outcome<unknown> | Promise<Outcome<unknown>> {
-  const lazy = createLazySignal()
-  const context: TaskContext = {
-    batchId: at.batchId,
-    taskId: task.taskId,
-    attempt: at.attempt,
-    get key () { return taskKey(at.batchId, at.index) },
-    get signal () { return lazy.signal },
-    get log () { return at.log.child({ index: at.index, key: task.taskId }) }
-  }
-  return attempt(() => {
-    const returned = handler(task.payload, context)
-    if (validate === undefined) return returned
+function validating (handler: TaskDefinition['handler'], validate: Validate): TaskDefinition['handler'] {
+  return (payload, context) => {
+    const returned: unknown = handler(payload, context)
     return isThenable(returned) ? Promise.resolve(returned).then(output => expectValid(output, validate)) : expectValid(returned, validate)
-  }, { lazy, canceller: at.canceller, timeout })
+  }
+}
+
+class Context extends AttemptContext implements TaskContext {
+  readonly batchId: string
+  readonly taskId: Key
+  readonly attempt: number
+  readonly #at: TaskAttempt
+
+  constructor ({ taskId }: Task, at: TaskAttempt) {
+    super()
+    this.batchId = at.batchId
+    this.taskId = taskId
+    this.attempt = at.attempt
+    this.#at = at
+  }
+
+  get key (): string { return taskKey(this.#at.batchId, this.#at.index) }
+  get log (): FastifyBaseLogger { return this.#at.log.child({ index: this.#at.index, key: this.taskId }) }
 }
 
 /**

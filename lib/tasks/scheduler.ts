@@ -5,8 +5,8 @@ import { setImmediate } from 'node:timers'
 export interface Runnable {
   /** Whether it has a task that may start now. */
   isReady (): boolean
-  /** Starts one. @returns what resolves, and never rejects, when it has ended; undefined when it has already */
-  startNext (): Promise<void> | undefined
+  /** Starts one. @returns whether it goes on until `onEnded` is called; false when it has ended already */
+  startNext (onEnded: () => void): boolean
 }
 
 /** Shares the slots of one process among batches. */
@@ -27,8 +27,7 @@ export function createScheduler (maxRunning: number): Scheduler {
   function pump (): void {
     if (isPumping) return
     isPumping = true
-    const isDone = startSome()
-    if (isDone) isPumping = false
+    if (startSome()) isPumping = false
     else setImmediate(() => { isPumping = false; pump() })
   }
 
@@ -36,25 +35,28 @@ export function createScheduler (maxRunning: number): Scheduler {
   function startSome (): boolean {
     let started = 0
     for (const batch of ring) {
-      if (running === maxRunning) return true
-      if (started++ === TURN_AFTER) return false
+      // Alone, it need not go round.
+      do {
+        if (running === maxRunning) return true
+        if (!batch.isReady()) {
+          ring.delete(batch)
+          break
+        }
+        if (started++ === TURN_AFTER) return false
+        start(batch)
+      } while (ring.size === 1)
       // At the end again, behind those that wait; the loop gets there.
-      ring.delete(batch)
-      if (!batch.isReady()) continue
-      ring.add(batch)
-      start(batch)
+      if (ring.delete(batch)) ring.add(batch)
     }
     return true
   }
 
   function start (batch: Runnable): void {
-    const ended = batch.startNext()
-    if (ended === undefined) return
-    running++
-    ended.then(() => {
+    const goesOn = batch.startNext(() => {
       running--
       wake(batch)
     })
+    if (goesOn) running++
   }
 
   function wake (batch: Runnable): void {
