@@ -53,6 +53,26 @@ export const BodyConsumed = createError('FST_MULTI_STATUS_BODY_CONSUMED',
   'Expected the form to be unread, so that it can be streamed; another plugin has read it already, ' +
   'as @fastify/multipart does with attachFieldsToBody', 500)
 
+// Tasks: nothing has run, and the client may come back.
+export const QueueFull = createError<[number, number]>('FST_MULTI_STATUS_QUEUE_FULL',
+  'Expected at most %d tasks to wait for their turn; received a batch with which there would be %d', 503)
+export const StoreFull = createError<[string]>('FST_MULTI_STATUS_STORE_FULL',
+  'Expected room to keep another batch; there is none: %s', 503)
+export const EngineUnavailable = createError<[string]>('FST_MULTI_STATUS_ENGINE_UNAVAILABLE',
+  'Expected the engine of the tasks to be there; it cannot be reached: %s', 503)
+
+export const TooManyFollowers = createError<[number]>('FST_MULTI_STATUS_TOO_MANY_FOLLOWERS',
+  'Expected at most %d clients to follow events at a time; ask for the batch from time to time instead', 503)
+export const BatchNotFound = createError('FST_MULTI_STATUS_BATCH_NOT_FOUND',
+  'Expected the id of a batch; there is none of this id', 404)
+export const BatchExpired = createError('FST_MULTI_STATUS_BATCH_EXPIRED',
+  'Expected the id of a batch that is still kept; this one has expired', 410)
+
+/** Whether an engine could not be reached; by its code, because each copy of this module has a class of its own. */
+export function isUnavailable (thrown: unknown): boolean {
+  return thrown instanceof Error && (thrown as { code?: unknown }).code === 'FST_MULTI_STATUS_ENGINE_UNAVAILABLE'
+}
+
 /** What an {@link ItemError} may say beside its message. */
 export interface ItemErrorOptions extends Omit<FailureDetail, 'message'> {
   /** The error behind it: logged, never sent. */
@@ -120,6 +140,10 @@ export const notRun = (why = 'Not run') =>
   new ItemError(why, { code: 'NOT_RUN', statusCode: 424, retryable: true })
 export const cancelled = () =>
   new ItemError('Cancelled', { code: 'CANCELLED', statusCode: 424, retryable: true })
+export const taskLost = (detail?: string) =>
+  new ItemError('Task lost', { code: 'TASK_LOST', statusCode: 500, retryable: false, cause: detail })
+export const resultTooLarge = () =>
+  new ItemError('Result too large to keep', { code: 'RESULT_TOO_LARGE', statusCode: 507, retryable: false })
 export const invalidResult = (detail?: string) =>
   new ItemError('Invalid result', { code: 'INVALID_RESULT', statusCode: 500, retryable: false, cause: detail })
 

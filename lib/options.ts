@@ -6,7 +6,7 @@ import { readIdempotencyOptions, type IdempotencyOptions } from './core/idempote
 import { checkInteger, show } from './core/settle-options.js'
 import type { StatusPolicy } from './core/reply.js'
 import { InvalidOption } from './errors.js'
-import { checkTasksOptions, type TasksOptions } from './tasks/options.js'
+import { readTasksOptions, type TasksOptions, type TasksSettings } from './tasks/options.js'
 import { readUploadOptions, type UploadOptions, type UploadSettings } from './upload/options.js'
 
 /** What the plugin does in an app. */
@@ -32,7 +32,7 @@ export interface FastifyMultiStatusOptions {
 /** The options with every default in place. */
 export interface Settings {
   readonly upload: UploadSettings | false
-  readonly tasks: TasksOptions | false
+  readonly tasks: TasksSettings | false
   readonly batch: BatchSettings | false
   readonly docs: DocsOptions | false
   readonly status: StatusPolicy
@@ -62,10 +62,9 @@ export function readOptions (options: FastifyMultiStatusOptions): Settings {
   if (typeof prefix !== 'string') throw new InvalidOption('prefix', 'text as "/v1"', show(prefix))
   if (idempotency !== false) readIdempotencyOptions(idempotency)
   if (docs !== false) checkDocsOptions(docs)
-  if (tasks !== false) checkTasksOptions(tasks)
   return {
     upload: upload === false ? false : readUpload(upload),
-    tasks,
+    tasks: tasks === false ? false : readTasksOptions(tasks),
     batch: batch === false ? false : readBatchOptions(batch),
     docs,
     status,

@@ -11,7 +11,7 @@ import { createMultiStatus } from './core/reply.js'
 import { registerDocs } from './docs.js'
 import { AlreadyRegistered, NotRegistered } from './errors.js'
 import { readOptions, type FastifyMultiStatusOptions } from './options.js'
-import { tasksRoute } from './tasks/route.js'
+import { registerTasks } from './tasks/route.js'
 import { registerUpload } from './upload/route.js'
 
 const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, options) => {
@@ -32,7 +32,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   await app.register(async routes => {
     followErrorHandler(routes, app)
     if (upload !== false) await registerUpload(routes, upload)
-    if (tasks !== false) routes.route(tasksRoute(tasks))
+    if (tasks !== false) await registerTasks(routes, tasks, { status, graceLeft: lifetime.graceLeft })
     if (batch !== false) routes.route(batchRoute(batch))
   }, { prefix })
 }

@@ -34,3 +34,21 @@ export function taskOf (type: string, payload: TSchema) {
     payload
   }, { title: `${name.charAt(0).toUpperCase()}${name.slice(1)}Task` })
 }
+
+/** How far a batch of tasks is. */
+export const BatchSummary = Type.Object({
+  total: Type.Integer({ minimum: 1, description: 'Tasks of the request', examples: [3] }),
+  succeeded: Type.Integer({ minimum: 0, description: 'Completed', examples: [1] }),
+  failed: Type.Integer({ minimum: 0, description: 'Failed, also those that were invalid', examples: [1] }),
+  pending: Type.Integer({ minimum: 0, description: 'Without a result yet', examples: [1] })
+}, { title: 'BatchSummary', description: 'How far the batch is' })
+
+export type BatchSummary = Static<typeof BatchSummary>
+
+/** The answer while a batch of tasks runs. */
+export const BatchProgress = Type.Object({
+  batchId: Type.String({ description: 'What the server calls the batch', examples: ['0b2f8a5e-7c1d-4f3a-9e6b-2d4c8a1f5e70'] }),
+  summary: BatchSummary
+}, { title: 'BatchProgress' })
+
+export type BatchProgress = Static<typeof BatchProgress>

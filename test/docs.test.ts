@@ -56,7 +56,7 @@ t.test('an app without swagger gets an OpenAPI 3.1 document that is valid, and a
   t.equal(response.statusCode, 200)
   t.equal(document.openapi, '3.1.0')
   t.equal(await validity(document), 'valid')
-  t.strictSame(Object.keys(document.paths), ['/upload', '/tasks', '/contacts'])
+  t.strictSame(Object.keys(document.paths), ['/upload', '/tasks', '/tasks/{batchId}', '/tasks/{batchId}/events', '/contacts'])
   t.equal(page.statusCode, 200)
   t.match(page.headers['content-type'], 'text/html')
   t.match(page.body, 'swagger-ui')
@@ -71,7 +71,9 @@ t.test('every operation has a name, a summary, a description and a tag', async t
   const operations = Object.values(paths).flatMap(path => Object.values(path))
 
   t.strictSame(operations.map(({ operationId, tags }) => [operationId, tags]), [
-    ['uploadFiles', ['upload']], ['runTasks', ['tasks']], ['createContacts', ['contacts']]
+    ['uploadFiles', ['upload']],
+    ...['runTasks', 'getBatch', 'cancelBatch', 'followBatch'].map(name => [name, ['tasks']]),
+    ['createContacts', ['contacts']]
   ])
   for (const { summary, description } of operations) {
     t.match(summary, /^\w.{9,}/)
@@ -84,7 +86,7 @@ t.test('the results are a oneOf with a discriminator and named components', asyn
   t.teardown(() => app.close())
 
   const { paths, components }: Document = (await app.inject('/documentation/json')).json()
-  const unions = Object.values(paths).map(({ post }) => resultsIn(post!).schema)
+  const unions = Object.values(paths).flatMap(({ post }) => post === undefined ? [] : [resultsIn(post).schema])
 
   const bodyOf = (envelope: string, success: [string, string], failure: [string, string]) => ({
     type: 'object',
@@ -526,12 +528,16 @@ for (const version of ['openapi', 'swagger'] as const) {
     const alone = await build(t, { before, plugin: {} })
     const both = await build(t, { before, plugin: { docs: {}, tasks: {}, upload: {} } })
 
-    const { paths: { '/tasks': tasks, '/upload': upload, ...paths }, ...document } = await documentOf(both)
+    const { paths: { '/tasks': tasks, '/tasks/{batchId}': batch, '/tasks/{batchId}/events': events, '/upload': upload, ...paths }, ...document } = await documentOf(both)
 
     t.strictSame({ ...document, paths }, await documentOf(alone))
     t.equal(calls, 2)
     t.match(tasks, { post: { operationId: 'runTasks', responses: { 207: { description: 'One result per item, in request order' } } } })
-    t.match(upload, { post: { operationId: 'uploadFiles' } })
+    t.match([upload, batch, events], [
+      { post: { operationId: 'uploadFiles' } },
+      { get: { operationId: 'getBatch' }, delete: { operationId: 'cancelBatch' } },
+      { get: { operationId: 'followBatch' } }
+    ])
     t.equal((await both.inject('/documentation')).statusCode, 404)
   })
 }
@@ -573,6 +579,6 @@ t.test('in a context with a prefix the page is below that prefix', async t => {
   const document: Document = (await app.inject('/api/documentation/json')).json()
 
   t.equal(await validity(document), 'valid')
-  t.strictSame(Object.keys(document.paths), ['/api/tasks'])
+  t.strictSame(Object.keys(document.paths), ['/api/tasks', '/api/tasks/{batchId}', '/api/tasks/{batchId}/events'])
   t.equal((await app.inject('/api/documentation')).statusCode, 200)
 })

@@ -311,7 +311,8 @@ t.test('registering twice says that once is enough; two contexts side by side ma
   }
   for (const prefix of ['/a', '/b']) {
     t.strictSame((await apart.inject({ method: 'POST', url: `${prefix}/tasks`, payload: tasks })).json(), completed)
-    t.strictSame(Object.keys((await apart.inject(`${prefix}/documentation/json`)).json().paths), [`${prefix}/tasks`])
+    const { paths } = (await apart.inject(`${prefix}/documentation/json`)).json()
+    t.strictSame(Object.keys(paths), ['', '/{batchId}', '/{batchId}/events'].map(path => `${prefix}/tasks${path}`))
   }
 })
 
@@ -319,8 +320,15 @@ const handler = () => {}
 const integer = (min: number) => `an integer from ${min} to 2147483647`
 const objectOrFalse = 'an object of options, or false'
 
-const wrong: [options: unknown, name: string, expected: string, received: string][] = [
-  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "batch", "docs", "status", "closeGrace", "prefix"', '"uplaod"'],
+const taskOptions = [
+  'url', 'handlers', 'maxItems', 'concurrency', 'maxRunning', 'maxQueued', 'timeout', 'retries', 'ttl', 'engine', 'owner',
+  'authorize', 'maxFollowers', 'heartbeat'
+]
+
+type Wrong = [options: unknown, name: string, expected: string, received: string]
+
+const wrong: Wrong[] = [
+  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "batch", "docs", "status", "closeGrace", "idempotency", "prefix"', '"uplaod"'],
   [{ upload: true }, 'upload', objectOrFalse, 'true'],
   [{ upload: null }, 'upload', objectOrFalse, 'null'],
   [{ tasks: [] }, 'tasks', objectOrFalse, '[]'],
@@ -345,12 +353,17 @@ const wrong: [options: unknown, name: string, expected: string, received: string
   [{ upload: { limits: { files: 1.5 } } }, 'upload.limits.files', integer(1), '1.5'],
   [{ upload: { limits: { nameBytes: 0 } } }, 'upload.limits.nameBytes', integer(1), '0'],
   [{ upload: { accept: 'image/*' } }, 'upload.accept', 'an array of media types as "image/png" or "image/*"', '"image/*"'],
-  [{ tasks: { handler } }, 'an option in tasks', 'one of "url", "handlers", "maxItems", "concurrency", "timeout", "retries"', '"handler"'],
+  [{ tasks: { handler } }, 'an option in tasks', `one of ${taskOptions.map(name => `"${name}"`).join(', ')}`, '"handler"'],
   [{ tasks: { url: '' } }, 'tasks.url', 'a path as "/bulk"', '""'],
   [{ tasks: { maxItems: 0 } }, 'tasks.maxItems', integer(1), '0'],
   [{ tasks: { concurrency: 0 } }, 'tasks.concurrency', integer(1), '0'],
   [{ tasks: { timeout: NaN } }, 'tasks.timeout', integer(1), 'NaN'],
   [{ tasks: { retries: -1 } }, 'tasks.retries', integer(0), '-1'],
+  ...['maxRunning', 'maxQueued', 'ttl', 'maxFollowers', 'heartbeat'].map((name): Wrong => [{ tasks: { [name]: 0 } }, `tasks.${name}`, integer(1), '0']),
+  [{ tasks: { maxItems: 20, maxQueued: 19 } }, 'tasks.maxQueued', 'an integer from 20, which is maxItems', '19'],
+  [{ tasks: { engine: {} } }, 'tasks.engine', 'an engine, as inProcess() makes', '{}'],
+  [{ tasks: { owner: 'me' } }, 'tasks.owner', 'a function', '"me"'],
+  [{ tasks: { authorize: true } }, 'tasks.authorize', 'a function', 'true'],
   [{ tasks: { handlers: [] } }, 'tasks.handlers', 'an object with one member for each type of task', '[]'],
   [{ tasks: { handlers: null } }, 'tasks.handlers', 'an object with one member for each type of task', 'null'],
   [{ tasks: { handlers: { a: null } } }, 'tasks.handlers.a', 'an object with a function "handler"', 'null'],

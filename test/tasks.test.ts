@@ -121,7 +121,8 @@ t.test('any other error is a masked 500, logged with the place and the name of t
     { taskId: 'nothing', ...masked },
     { taskId: 'public', ...masked }
   ])
-  t.match(log.filter(({ msg }) => msg === 'item failed'), [
+  const failures = log.filter(({ msg }) => msg === 'item failed').sort((a, b) => Number(a.index) - Number(b.index))
+  t.match(failures, [
     { index: 1, key: 'error', code: 'INTERNAL_ERROR', err: { message: 'the password is hunter2' } },
     { index: 2, key: 'nothing', code: 'INTERNAL_ERROR', err: { message: 'undefined' } },
     { index: 3, key: 'public', code: 'INTERNAL_ERROR', err: { message: 'hunter2' } }

@@ -2,8 +2,6 @@
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, platform, release, totalmem } from 'node:os'
 
-const PACKAGES = ['fastify', '@fastify/busboy', '@fastify/multipart', 'express', 'multer', 'formidable']
-
 export function median (values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
@@ -17,7 +15,7 @@ export function formatTable (head: readonly string[], rows: readonly (readonly s
 }
 
 /** The machine, the engine and the packages, without which no figure means anything. */
-export async function describeMachine (packages: readonly string[] = PACKAGES): Promise<string> {
+export async function describeMachine (packages: readonly string[]): Promise<string> {
   const processors = cpus()
   const machine = `${processors.length} x ${processors[0]!.model.trim()}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, ` +
     `${platform()} ${release()} ${arch()}, Node ${process.version}`

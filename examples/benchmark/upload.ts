@@ -9,6 +9,7 @@ import { buildServers, names, startServer, type RunningServer } from './servers.
 
 const { values: { quick, only } } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' } } })
 
+const PACKAGES = ['fastify', '@fastify/busboy', '@fastify/multipart', 'express', 'multer', 'formidable']
 const KB = 1000
 const MB = 1000 * KB
 const ROUNDS = quick ? 3 : 9
@@ -27,7 +28,7 @@ interface Timings {
 const build = await buildServers()
 try {
   const chosen = names.filter(name => only === undefined || name === names[0] || only.split(',').includes(name))
-  console.log(await describeMachine())
+  console.log(await describeMachine(PACKAGES))
   for (const form of FORMS) console.log(await compare(form, chosen))
   if (only === undefined) console.log(await measureMemory())
 } finally {

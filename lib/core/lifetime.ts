@@ -1,6 +1,7 @@
 // How long a batch may run: until its client is gone or the app closes.
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { notRun } from '../errors.js'
+import { within } from './within.js'
 
 /** The batches in progress of one app. */
 export interface Lifetime {
@@ -9,6 +10,8 @@ export interface Lifetime {
    * period is over. It needs no clean-up.
    */
   signalFor (reply: FastifyReply): AbortSignal
+  /** Milliseconds that are left of the grace period when the app closes. */
+  graceLeft (): number
 }
 
 /**
@@ -19,9 +22,11 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   const active = new Map<AbortController, InProgress>()
   let isClosing = false
   let isOver = false
+  let end = Infinity
 
   app.addHook('preClose', async () => {
     isClosing = true
+    end = Date.now() + grace
     for (const { reply } of active.values()) closeConnection(reply)
     await within(ended(active), grace)
     isOver = true
@@ -30,6 +35,7 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   })
 
   return {
+    graceLeft: () => Math.max(0, Math.min(grace, end - Date.now())),
     signalFor (reply) {
       const controller = new AbortController()
       const abort = () => controller.abort(notRun('Client disconnected'))
@@ -72,10 +78,3 @@ async function ended (active: ReadonlyMap<AbortController, InProgress>): Promise
 
 /** Milliseconds to send the answers of batches that the closing has ended. */
 const LAST_WORDS = 1_000
-
-/** Waits for the promise, but no longer than this. */
-async function within (promise: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([promise, new Promise(resolve => { timer = setTimeout(resolve, ms) })])
-  clearTimeout(timer)
-}

@@ -7,12 +7,22 @@ export interface Preferences {
   readonly strict: boolean
   /** `return=minimal`: a success carries only its key and status. */
   readonly minimal: boolean
+  /** `respond-async`: rather a place to look for the results than a long wait for them. */
+  readonly async: boolean
+  /** `wait`: how many seconds the client is ready to wait; undefined where it does not say. */
+  readonly wait: number | undefined
 }
 
 /** Reads the `Prefer` header. Unknown and malformed preferences are ignored, as RFC 7240 section 2 demands. */
 export function readPreferences (request: FastifyRequest): Preferences {
   const values = parsePrefer(request.headers.prefer)
-  return { strict: values.get('handling') === 'strict', minimal: values.get('return') === 'minimal' }
+  const wait = values.get('wait')
+  return {
+    strict: values.get('handling') === 'strict',
+    minimal: values.get('return') === 'minimal',
+    async: values.has('respond-async'),
+    wait: wait !== undefined && /^\d+$/.test(wait) ? Number(wait) : undefined
+  }
 }
 
 /** No two of its spaces stand side by side, so that a header full of spaces costs no more than any other. */

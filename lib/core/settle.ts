@@ -1,12 +1,15 @@
 // Runs a worker over items, bounded, timed and abortable, and says what became of each.
 import { setImmediate } from 'node:timers/promises'
-import { cancelled, isItemError, notRun, timedOut, type ItemError } from '../errors.js'
+import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
+import { attempt, AttemptContext, createCanceller, rejected, type AttemptOptions, type Canceller, type Outcome } from './attempt.js'
+import { delayAfter, isRetryable } from './backoff.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource, type Source } from './source.js'
 
+export type { Outcome } from './attempt.js'
 export type { SettleOptions } from './settle-options.js'
 
-/** What a worker is told about the item it works on. */
+/** What a worker is told about the item it works on. To be handed on as it is: a copy by `{ ...context }` has no signal. */
 export interface WorkerContext {
   /** The item's place in the input, from 0. */
   readonly index: number
@@ -19,9 +22,6 @@ export interface WorkerContext {
 /** Does the work of one item. What it returns is the item's value; what it throws is the item's failure. */
 export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<R>
 
-/** What became of one item, in the shape of `Promise.allSettled`. */
-export type Outcome<R> = PromiseSettledResult<Awaited<R>>
-
 /** How many items are settled between two turns that the event loop gets in any case, also when none of them waits. */
 const TURN_AFTER = 512
 
@@ -30,8 +30,10 @@ interface Run<T, R> {
   readonly worker: Worker<T, R>
   readonly options: SettleOptions<T>
   readonly outcomes: Outcome<R>[]
-  /** One function per item in progress, which ends it as cancelled. */
-  readonly cancels: Set<() => void>
+  /** Ends what is in progress. */
+  readonly canceller: Canceller
+  /** How an item is watched, where that is the same for all. */
+  readonly how: AttemptOptions
   failures: number
   /** How many items have an outcome. */
   settled: number
@@ -60,10 +62,12 @@ interface Run<T, R> {
 export async function settle<T, R> (
   items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T> = {}
 ): Promise<Outcome<R>[]> {
-  const { concurrency = 16, signal } = checkSettleOptions(options)
+  const { concurrency = 16, timeout, signal } = checkSettleOptions(options)
   const source = openSource(items)
+  const canceller = createCanceller()
+  const how = { canceller, timeout: typeof timeout === 'function' ? undefined : timeout }
   const run: Run<T, R> = {
-    source, worker, options, outcomes: [], cancels: new Set(), failures: 0, settled: 0, turn: undefined, halted: undefined
+    source, worker, options, outcomes: [], canceller, how, failures: 0, settled: 0, turn: undefined, halted: undefined
   }
   const abort = () => haltNow(run, signal?.reason)
 
@@ -80,7 +84,7 @@ export async function settle<T, R> (
 /** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
 function haltNow<T, R> (run: Run<T, R>, reason: unknown): void {
   run.halted = () => isItemError(reason) ? reason : notRun()
-  for (const cancel of [...run.cancels]) cancel()
+  run.canceller.cancel(cancelled())
   run.source.close()
 }
 
@@ -106,73 +110,35 @@ function noteOutcome<T, R> (run: Run<T, R>, index: number): void {
 
 function perform<T, R> (run: Run<T, R>, item: T, index: number): Outcome<R> | Promise<Outcome<R>> {
   if (run.halted !== undefined) return rejected(run.halted())
-  return run.options.retries ? performRetrying(run, item, index, run.options.retries) : attempt(run, item, index, 1)
+  return run.options.retries ? performRetrying(run, item, index, run.options.retries) : attemptItem(run, item, index, 1)
 }
 
 async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, retries: number): Promise<Outcome<R>> {
   for (let count = 1; count <= retries; count++) {
-    const outcome = await attempt(run, item, index, count)
+    const outcome = await attemptItem(run, item, index, count)
     if (outcome.status === 'fulfilled' || isAborted(run) || !isRetryable(outcome.reason)) return outcome
-    await pause(run, delayBefore(count, outcome.reason, run.options.backoff))
+    await pause(run, delayAfter(count, outcome.reason, run.options.backoff))
     if (isAborted(run)) return outcome
   }
-  return attempt(run, item, index, retries + 1)
+  return attemptItem(run, item, index, retries + 1)
 }
 
-function attempt<T, R> (run: Run<T, R>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
-  const { context, abort } = createContext(index, count)
+function attemptItem<T, R> (run: Run<T, R>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
   try {
     // Asked before the work begins: once it has, nothing may keep its promise from being watched.
-    const timeout = timeoutOf(run.options, item)
-    const returned = run.worker(item, context)
-    if (!isThenable(returned)) return fulfilled(returned as Awaited<R>)
-    return settleOne(run, Promise.resolve(returned), timeout, abort)
+    const how = typeof run.options.timeout === 'function' ? { canceller: run.canceller, timeout: timeoutOf(run.options.timeout, item) } : run.how
+    return attempt(run.worker, item, new ItemAttempt(index, count), how, asIs<Outcome<R>>)
   } catch (error) {
     return rejected(error)
   }
 }
 
-/** Waits for the promise, the item's time or the batch's end, whichever comes first; later news is ignored. */
-function settleOne<T, R> (
-  run: Run<T, R>, promise: Promise<Awaited<R>>, timeout: number | undefined, abort: (reason: ItemError) => void
-): Promise<Outcome<R>> {
-  return new Promise(resolve => {
-    const end = (outcome: Outcome<R>) => {
-      clearTimeout(timer)
-      run.cancels.delete(cancel)
-      resolve(outcome)
-    }
-    const give = (reason: ItemError) => {
-      end(rejected(reason))
-      abort(reason)
-    }
-    const cancel = () => give(cancelled())
-    const timer = timeout === undefined ? undefined : setTimeout(() => give(timedOut()), timeout)
-    run.cancels.add(cancel)
-    // As `await` does it, because a worker's promise may have a `then` of its own that throws.
-    Promise.prototype.then.call(promise, value => end(fulfilled(value)), error => end(rejected(error)))
-    // A worker that aborted the batch itself has been missed by haltNow.
-    if (isAborted(run)) cancel()
-  })
-}
+const asIs = <T>(value: T): T => value
 
-function createContext (index: number, attempt: number): { context: WorkerContext, abort: (reason: ItemError) => void } {
-  let controller: AbortController | undefined
-  let aborted: ItemError | undefined
-  const context = {
-    index,
-    attempt,
-    get signal () {
-      controller ??= new AbortController()
-      if (aborted !== undefined) controller.abort(aborted)
-      return controller.signal
-    }
+class ItemAttempt extends AttemptContext implements WorkerContext {
+  constructor (readonly index: number, readonly attempt: number) {
+    super()
   }
-  const abort = (reason: ItemError) => {
-    aborted = reason
-    controller?.abort(reason)
-  }
-  return { context, abort }
 }
 
 /** Waits between two attempts; the end of the batch ends the wait. */
@@ -180,47 +146,20 @@ function pause<T, R> (run: Run<T, R>, ms: number): Promise<void> {
   return new Promise(resolve => {
     const end = () => {
       clearTimeout(timer)
-      run.cancels.delete(end)
+      run.canceller.listeners.delete(end)
       resolve()
     }
     const timer = setTimeout(end, ms)
-    run.cancels.add(end)
+    run.canceller.listeners.add(end)
   })
-}
-
-const MAX_DELAY = 30_000
-
-/** Full jitter: anything up to the doubled delay, so that items which failed together do not come back together. */
-function delayBefore (count: number, reason: unknown, backoff = 100): number {
-  if (isItemError(reason) && reason.retryAfter !== undefined) return Math.min(reason.retryAfter * 1000, MAX_DELAY)
-  return Math.random() * Math.min(backoff * 2 ** (count - 1), MAX_DELAY)
-}
-
-function isRetryable (reason: unknown): boolean {
-  return !isItemError(reason) || reason.retryable
 }
 
 function isAborted<T, R> ({ options: { signal } }: Run<T, R>): boolean {
   return signal !== undefined && signal.aborted
 }
 
-function timeoutOf<T> ({ timeout }: SettleOptions<T>, item: T): number | undefined {
-  if (typeof timeout !== 'function') return timeout
+function timeoutOf<T> (timeout: (item: T) => number | undefined, item: T): number | undefined {
   const ms = timeout(item)
   checkInteger('timeout', ms, 1)
   return ms
-}
-
-function isThenable (value: unknown): value is PromiseLike<unknown> {
-  if (value instanceof Promise) return true
-  return value !== null && (typeof value === 'object' || typeof value === 'function') &&
-    typeof (value as PromiseLike<unknown>).then === 'function'
-}
-
-function fulfilled<R> (value: Awaited<R>): Outcome<R> {
-  return { status: 'fulfilled', value }
-}
-
-function rejected (reason: unknown): PromiseRejectedResult {
-  return { status: 'rejected', reason }
 }

@@ -1,33 +1,14 @@
 // The options of /tasks, and their checks.
-import type { Static, TSchema } from '@sinclair/typebox'
-import type { FastifyBaseLogger } from 'fastify'
-import type { Key } from '../../schemas/index.js'
+import type { FastifyRequest } from 'fastify'
 import { checkMembers, checkObject, checkPath, membersOf } from '../core/check-options.js'
+import { DEFAULT_TIMEOUT } from '../core/bulk-route.js'
+import { DEFAULT_MAX_ITEMS } from '../core/item-array.js'
 import { checkInteger, show } from '../core/settle-options.js'
 import { InvalidOption } from '../errors.js'
-
-/** What the handler of a task is told about it. */
-export interface TaskContext {
-  /** The client's own name for the task. */
-  readonly taskId: Key
-  /** 1 at first, one more for each retry. */
-  readonly attempt: number
-  /** Aborts when the task's time is up, its client is gone or the app closes. */
-  readonly signal: AbortSignal
-  readonly log: FastifyBaseLogger
-}
-
-/** One type of task. */
-export interface TaskDefinition<P extends TSchema = TSchema, O extends TSchema = TSchema> {
-  /** What the task needs to be told. @default anything, or nothing */
-  payload?: P
-  /** What the task gives back; an output that does not fit makes the task a failure. @default anything */
-  output?: O
-  /** Milliseconds that one attempt may take. @default the `timeout` of all tasks */
-  timeout?: number
-  /** Does the work. What it returns is the task's output; an ItemError that it throws says why the task failed. */
-  handler (payload: Static<P>, context: TaskContext): Static<O> | Promise<Static<O>>
-}
+import { checkDefinition, type TaskDefinition } from './definition.js'
+import type { BatchInfo, TaskEngine } from './engine.js'
+import { inProcess } from './memory.js'
+import { isSameOwner } from './owner.js'
 
 /** What /tasks runs, and how. */
 export interface TasksOptions {
@@ -39,44 +20,95 @@ export interface TasksOptions {
   maxItems?: number
   /** How many tasks of one request run at a time. @default 16 */
   concurrency?: number
+  /** How many tasks of all requests run at a time; requests take turns. @default 256 */
+  maxRunning?: number
+  /** How many tasks of all requests may wait for their turn; a request that does not fit is answered 503. @default 10000, or `maxItems` if that is more */
+  maxQueued?: number
   /** Milliseconds that one attempt of a task may take. @default 30000 */
   timeout?: number
   /** How often a task that failed is tried again, unless its ItemError says that it is not retryable. @default 0 */
   retries?: number
+  /** Milliseconds that the results of a batch are kept for a client that comes back for them. @default 3600000 (an hour) */
+  ttl?: number
+  /** Who runs the tasks and remembers the batches. @default inProcess() */
+  engine?: TaskEngine
+  /** Says whose batch a request makes, in JSON; then only requests of the same owner reach the batch. @default nobody's */
+  owner?: (request: FastifyRequest) => unknown
+  /**
+   * Whether a request may read, follow and cancel a batch, beside knowing its unguessable id; if not, it is answered 404
+   * as if there were none. @default the same owner, or anyone where batches have none
+   */
+  authorize?: (request: FastifyRequest, batch: BatchInfo) => boolean | Promise<boolean>
+  /** How many clients may follow the events of batches at a time; one more is answered 503. @default 1000 */
+  maxFollowers?: number
+  /** Milliseconds without an event after which a follower gets a sign of life. @default 15000 */
+  heartbeat?: number
 }
 
-/**
- * Types the handler of a task by its schemas; returns what it is given.
- * @example
- *   const resize = defineTask({ payload: Type.Object({ width: Type.Integer() }), handler: async ({ width }) => ... })
- */
-export function defineTask<P extends TSchema, O extends TSchema> (definition: TaskDefinition<P, O>): TaskDefinition<P, O> {
-  return definition
-}
+/** The options with every default in place. */
+export type TasksSettings = Required<Omit<TasksOptions, 'owner'>> & Pick<TasksOptions, 'owner'>
 
-const MEMBERS = membersOf<TasksOptions>({ url: 1, handlers: 1, maxItems: 1, concurrency: 1, timeout: 1, retries: 1 })
-const DEFINITION_MEMBERS = membersOf<TaskDefinition>({ payload: 1, output: 1, timeout: 1, handler: 1 })
+const MEMBERS = membersOf<TasksOptions>({
+  url: 1,
+  handlers: 1,
+  maxItems: 1,
+  concurrency: 1,
+  maxRunning: 1,
+  maxQueued: 1,
+  timeout: 1,
+  retries: 1,
+  ttl: 1,
+  engine: 1,
+  owner: 1,
+  authorize: 1,
+  maxFollowers: 1,
+  heartbeat: 1
+})
+
+const DEFAULTS = {
+  url: '/tasks',
+  handlers: {},
+  maxItems: DEFAULT_MAX_ITEMS,
+  concurrency: 16,
+  maxRunning: 256,
+  timeout: DEFAULT_TIMEOUT,
+  retries: 0,
+  ttl: 3_600_000,
+  maxFollowers: 1000,
+  heartbeat: 15_000
+} satisfies TasksOptions
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
-export function checkTasksOptions (options: TasksOptions): void {
-  const { url, handlers = {}, maxItems, concurrency, timeout, retries } = options
+export function readTasksOptions (options: TasksOptions): TasksSettings {
   checkMembers('tasks', options, MEMBERS)
-  checkPath('tasks.url', url)
-  checkInteger('tasks.maxItems', maxItems, 1)
-  checkInteger('tasks.concurrency', concurrency, 1)
-  checkInteger('tasks.timeout', timeout, 1)
-  checkInteger('tasks.retries', retries, 0)
-  checkObject('tasks.handlers', handlers, 'an object with one member for each type of task')
-  for (const [type, definition] of Object.entries(handlers)) checkDefinition(`tasks.handlers.${type}`, definition)
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as TasksOptions
+  const settings = {
+    engine: inProcess(),
+    authorize: isSameOwner(given.owner),
+    maxQueued: Math.max(10_000, given.maxItems ?? 0),
+    ...DEFAULTS,
+    ...given
+  }
+  checkPath('tasks.url', settings.url)
+  for (const name of ['maxItems', 'concurrency', 'maxRunning', 'maxQueued', 'timeout', 'ttl', 'maxFollowers', 'heartbeat'] as const) {
+    checkInteger(`tasks.${name}`, settings[name], 1)
+  }
+  checkInteger('tasks.retries', settings.retries, 0)
+  checkQueue(settings)
+  checkFunction('tasks.owner', given.owner)
+  checkFunction('tasks.authorize', settings.authorize)
+  if (typeof settings.engine?.submit !== 'function') throw new InvalidOption('tasks.engine', 'an engine, as inProcess() makes', show(settings.engine))
+  checkObject('tasks.handlers', settings.handlers, 'an object with one member for each type of task')
+  for (const [type, definition] of Object.entries<TaskDefinition>(settings.handlers)) checkDefinition(`tasks.handlers.${type}`, definition)
+  return settings
 }
 
-function checkDefinition (name: string, definition: TaskDefinition): void {
-  if (typeof definition?.handler !== 'function') {
-    throw new InvalidOption(name, 'an object with a function "handler"', show(definition))
-  }
-  checkMembers(name, definition, DEFINITION_MEMBERS)
-  const { payload, output, timeout } = definition
-  if (payload !== undefined) checkObject(`${name}.payload`, payload, 'a schema')
-  if (output !== undefined) checkObject(`${name}.output`, output, 'a schema')
-  checkInteger(`${name}.timeout`, timeout, 1)
+/** A request that may have more tasks than may wait would never be taken, however often it is sent. */
+function checkQueue ({ maxItems, maxQueued }: TasksSettings): void {
+  if (maxQueued >= maxItems) return
+  throw new InvalidOption('tasks.maxQueued', `an integer from ${maxItems}, which is maxItems`, show(maxQueued))
+}
+
+function checkFunction (name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw new InvalidOption(name, 'a function', show(value))
 }

@@ -1,32 +1,126 @@
-// Runs one task: the handler of its type, and a look at what it gives back.
+// Makes one attempt at one task: the handler of its type, its time, and a look at what it gives back.
+import type { FastifyBaseLogger } from 'fastify'
+import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
+import { attempt, AttemptContext, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
+import { delayAfter, isRetryable } from '../core/backoff.js'
+import { logItemFailure } from '../core/item-log.js'
 import { createCompiler, type Validate } from '../core/item-validator.js'
-import { invalidResult } from '../errors.js'
-import type { TaskContext, TaskDefinition } from './options.js'
+import { invalidResult, notRun, toFailure, type ItemError } from '../errors.js'
+import type { TaskContext, TaskDefinition } from './definition.js'
 
 /** One task of a request, valid for its type. */
 export interface Task {
+  /** The client's own name for it, unique in the request; 1 and "1" are two. */
+  readonly taskId: Key
   readonly type: string
   readonly payload?: unknown
 }
 
-/** Runs a task and resolves with what its success carries; rejects with what the handler throws. */
-export type RunTask = (task: Task, context: TaskContext) => Promise<{ output?: unknown }>
+/** One attempt at a task. */
+export interface TaskAttempt {
+  readonly batchId: string
+  /** The place of the task in its request, from 0. */
+  readonly index: number
+  /** 1 at first, one more for each retry, also for one that a dead process has made necessary. */
+  readonly attempt: number
+  /** Of the batch; what the handler gets says also which task it is. */
+  readonly log: FastifyBaseLogger
+  /** Ends the attempt: it is then settled at once with the reason, and the handler's signal aborts. */
+  readonly canceller: Canceller
+}
 
-/** Makes the function that runs tasks; schemas are compiled once. */
-export function createTaskRunner (handlers: Record<string, TaskDefinition>): RunTask {
+/** What came of an attempt. */
+export interface TaskEnd {
+  /** The result, in the words of the contract; its output can still be what JSON cannot hold. */
+  readonly result: TaskResult
+  /** Milliseconds after which to try again; undefined when the result is final. */
+  readonly retryIn: number | undefined
+}
+
+/** Makes one attempt at a task, at once where the handler does not wait. Never throws or rejects. */
+export type RunTask = (task: Task, at: TaskAttempt) => TaskEnd | Promise<TaskEnd>
+
+/** What tasks are run with. */
+export interface TaskRunnerOptions {
+  readonly handlers: Record<string, TaskDefinition>
+  /** Milliseconds that one attempt may take, where the type does not say so itself. */
+  readonly timeout: number
+  /** How often a task that failed is tried again. */
+  readonly retries: number
+}
+
+/** Makes the function that runs tasks, on every engine; schemas are compiled once. */
+export function createTaskRunner ({ handlers, timeout, retries }: TaskRunnerOptions): RunTask {
   const compile = createCompiler()
-  const runners = new Map(Object.entries(handlers).map(([type, definition]) =>
-    [type, { definition, validate: definition.output && compile(definition.output) }]))
+  const runners = new Map(Object.entries(handlers).map(([type, definition]) => {
+    const handler: TaskDefinition['handler'] = (payload, context) => definition.handler(payload, context)
+    const run = definition.output === undefined ? handler : validating(handler, compile(definition.output))
+    return [type, { run, timeout: definition.timeout ?? timeout }]
+  }))
 
-  return async ({ type, payload }, context) => {
-    const { definition, validate } = runners.get(type)!
-    const output: unknown = await definition.handler(payload, context)
-    expectValid(output, validate)
-    return output === undefined ? {} : { output }
+  return (task, at) => {
+    const runner = runners.get(task.type)
+    if (runner === undefined) return endOf({ status: 'rejected', reason: unknownType() }, task, at, retries)
+    const { run, timeout } = runner
+    const options = { canceller: at.canceller, timeout }
+    return attempt(run, task.payload, new Context(task, at), options, outcome => endOf(outcome, task, at, retries))
   }
 }
 
-function expectValid (output: unknown, validate: Validate | undefined): void {
-  const problem = validate?.(output)?.[0]
+/** Not the client's fault: it was known where the batch was taken. */
+function unknownType (): ItemError {
+  return notRun('No handler for this type of task where it was to run')
+}
+
+function validating (handler: TaskDefinition['handler'], validate: Validate): TaskDefinition['handler'] {
+  return (payload, context) => {
+    const returned: unknown = handler(payload, context)
+    return isThenable(returned) ? Promise.resolve(returned).then(output => expectValid(output, validate)) : expectValid(returned, validate)
+  }
+}
+
+class Context extends AttemptContext implements TaskContext {
+  readonly batchId: string
+  readonly taskId: Key
+  readonly attempt: number
+  readonly #at: TaskAttempt
+
+  constructor ({ taskId }: Task, at: TaskAttempt) {
+    super()
+    this.batchId = at.batchId
+    this.taskId = taskId
+    this.attempt = at.attempt
+    this.#at = at
+  }
+
+  get key (): string { return taskKey(this.#at.batchId, this.#at.index) }
+  get log (): FastifyBaseLogger { return this.#at.log.child({ index: this.#at.index, key: this.taskId }) }
+}
+
+/**
+ * What tells a task from every other one, in this batch and any other, and is the same for each of its attempts: the id
+ * of the batch, a slash, and the place of the task in the request.
+ */
+export function taskKey (batchId: string, index: number): string {
+  return `${batchId}/${index}`
+}
+
+function endOf (outcome: Outcome<unknown>, task: Task, at: TaskAttempt, retries: number): TaskEnd {
+  if (outcome.status === 'fulfilled') return { result: wordSuccess(task, outcome.value), retryIn: undefined }
+  const { reason } = outcome
+  const mayRetry = at.attempt <= retries && at.canceller.reason === undefined && isRetryable(reason)
+  const retryIn = mayRetry ? delayAfter(at.attempt, reason) : undefined
+  const failure = toFailure(reason)
+  if (!mayRetry) logItemFailure(at.log, failure, reason, at.index, task.taskId)
+  return { result: tasks.fail(task.taskId, failure), retryIn }
+}
+
+function wordSuccess ({ taskId }: Task, output: unknown): TaskResult {
+  return output === undefined ? { taskId, status: 'completed' } : { taskId, status: 'completed', output }
+}
+
+function expectValid (output: unknown, validate: Validate): unknown {
+  const problem = validate(output)?.[0]
   if (problem !== undefined) throw invalidResult(`the output ${problem.pointer} ${problem.detail}`)
+  return output
 }

@@ -1,0 +1,67 @@
+// What the in-process engine remembers of one batch: its results, and the order in which they came.
+import type { FastifyBaseLogger } from 'fastify'
+import { tasks, type TaskResult } from '../../schemas/index.js'
+import { resultTooLarge, toFailure } from '../errors.js'
+import type { BatchInfo, NewBatch, PlacedResult, SettledTask } from './engine.js'
+import { readResult, writeResult } from './result.js'
+
+/** The record of one batch. */
+export interface BatchRecord {
+  info (): BatchInfo
+  isDone (): boolean
+  /** Notes a result. A task has one: the caller sees to that. */
+  settle (placed: PlacedResult): void
+  results (): TaskResult[]
+  settled (after: number, limit: number): SettledTask[]
+}
+
+/** A result as it is kept: text where it has to last, because what a handler has returned may change. */
+type Kept = TaskResult | string
+
+/** @param makeRoom whether a result of so many bytes can be kept */
+export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => boolean): BatchRecord {
+  const { batchId, total, owner, keep, log } = batch
+  const createdAt = Date.now()
+  const results: Kept[] = new Array(total)
+  const order: number[] = []
+  const successes: number[] = []
+  let succeeded = 0
+
+  return {
+    isDone: () => order.length === total,
+    info: () => ({
+      batchId,
+      createdAt,
+      ...(owner !== undefined && { owner }),
+      summary: { total, succeeded, failed: order.length - succeeded, pending: total - order.length }
+    }),
+    settle (placed) {
+      const { kept, failed } = keep ? write(placed, makeRoom, log) : { kept: placed.result, failed: placed.result.status === 'failed' }
+      results[placed.index] = kept
+      if (!failed) succeeded++
+      order.push(placed.index)
+      successes.push(succeeded)
+    },
+    results: () => results.map(read),
+    settled: (after, limit) => order.slice(after, after + limit).map((index, place) =>
+      ({ index, result: read(results[index]!), succeeded: successes[after + place]! }))
+  }
+}
+
+/** Bytes that a result may have in any case: that it was too large has to be said somewhere. */
+const SMALL = 1024
+
+function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, log: FastifyBaseLogger): { kept: Kept, failed: boolean } {
+  const { json, failed } = writeResult(placed, log)
+  const size = Buffer.byteLength(json)
+  if (makeRoom(size) || size <= SMALL) return { kept: json, failed }
+  return { kept: writeResult(tooLarge(placed), log).json, failed: true }
+}
+
+function tooLarge ({ index, result }: PlacedResult): PlacedResult {
+  return { index, result: tasks.fail(result.taskId, toFailure(resultTooLarge())) }
+}
+
+function read (kept: Kept): TaskResult {
+  return typeof kept === 'string' ? readResult(kept) : kept
+}

@@ -1,0 +1,42 @@
+// GET and DELETE /tasks/{batchId}: a batch that was accepted, read and cancelled.
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { StatusPolicy } from '../core/reply.js'
+import { BatchExpired } from '../errors.js'
+import { answerProgress, answerResults } from './answer.js'
+import { findBatch } from './batch-access.js'
+import { documentCancel, documentRead } from './documentation.js'
+import { lookUntil } from './look.js'
+import type { TasksSettings } from './options.js'
+
+/**
+ * Makes the two routes.
+ * @param status how the plugin answers results
+ */
+export function batchRoutes (settings: TasksSettings, url: string, status: StatusPolicy): RouteOptions[] {
+  return [
+    { method: 'GET', url, schema: documentRead(status), handler: (request, reply) => readBatch(request, reply, settings) },
+    { method: 'DELETE', url, schema: documentCancel(status), handler: (request, reply) => cancelBatch(request, reply, settings) }
+  ]
+}
+
+async function readBatch (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
+  const info = await findBatch(request, settings)
+  reply.header('cache-control', 'no-store')
+  if (info.summary.pending > 0) return answerProgress(reply, info)
+  const results = await settings.engine.results(info.batchId)
+  if (results === undefined) throw new BatchExpired()
+  return answerResults(reply, results)
+}
+
+/** Milliseconds in which a batch on another machine usually ends when it is told to. */
+const MOMENT = 1_000
+
+async function cancelBatch (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
+  const { engine } = settings
+  const { batchId } = await findBatch(request, settings)
+  await engine.cancel(batchId)
+  const results = await lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: MOMENT })
+  if (results !== undefined) return answerResults(reply, results)
+  reply.header('location', request.originalUrl.replace(/\?.*$/, ''))
+  return answerProgress(reply, await findBatch(request, settings))
+}

@@ -1,0 +1,111 @@
+// The batches that the in-process engine keeps: how many, how large, and for how long.
+import { StoreFull } from '../errors.js'
+
+/** What can be kept. */
+export interface Keepable {
+  readonly batchId: string
+  /** How much memory it takes; the store counts it. */
+  bytes: number
+  /** Whether somebody has had its results, so that it may go when room is needed. */
+  isRead: boolean
+}
+
+/** Batches by id, and the ids of those that were there. */
+export interface Store<T extends Keepable> {
+  /** Adds a batch, at the cost of finished ones that have been read. @throws StoreFull when that makes no room */
+  add (one: T): void
+  get (batchId: string): T | 'expired' | undefined
+  /** Lets a batch grow, at the same cost; false when there is no room for that. */
+  grow (one: T, bytes: number): boolean
+  /** The batch has ended: it shrinks by so many bytes, and has only its time to live from now on. */
+  finish (one: T, bytes: number): void
+  remove (batchId: string): void
+  all (): T[]
+  /** Expires nothing any more. */
+  close (): void
+}
+
+/** The bounds of a store. */
+export interface StoreOptions {
+  readonly maxBatches: number
+  readonly maxBytes: number
+  /** Milliseconds from the end of a batch on. */
+  readonly ttl: number
+}
+
+/** How many ids of expired batches are remembered. */
+const REMEMBERED = 10_000
+
+export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: StoreOptions): Store<T> {
+  const entries = new Map<string, T>()
+  /** When each finished batch expires; as all have the same time to live, the first one is the next. */
+  const expiries = new Map<string, number>()
+  const expired = new Set<string>()
+  let used = 0
+  let timer: NodeJS.Timeout | undefined
+
+  function remove (batchId: string): void {
+    used -= entries.get(batchId)?.bytes ?? 0
+    entries.delete(batchId)
+    expiries.delete(batchId)
+  }
+
+  function expire (batchId: string): void {
+    remove(batchId)
+    expired.add(batchId)
+    if (expired.size > REMEMBERED) expired.delete(first(expired)!)
+  }
+
+  /** Forgets batches that have been read, the oldest first, until there is room. */
+  function makeRoom (batches: number, bytes: number): boolean {
+    const hasRoom = () => entries.size + batches <= maxBatches && used + bytes <= maxBytes
+    if (hasRoom()) return true
+    for (const batchId of [...expiries.keys()]) {
+      if (entries.get(batchId)!.isRead) expire(batchId)
+      if (hasRoom()) return true
+    }
+    return false
+  }
+
+  function schedule (): void {
+    const next = first(expiries.values())
+    if (next === undefined || timer !== undefined) return
+    timer = setTimeout(() => {
+      timer = undefined
+      for (const [batchId, end] of [...expiries]) if (end <= Date.now()) expire(batchId)
+      schedule()
+    }, Math.max(1, next - Date.now()))
+    timer.unref()
+  }
+
+  return {
+    add (one) {
+      if (!makeRoom(1, one.bytes)) throw new StoreFull(`at most ${maxBatches} batches and ${maxBytes} bytes are kept`)
+      entries.set(one.batchId, one)
+      used += one.bytes
+    },
+    get: batchId => entries.get(batchId) ?? (expired.has(batchId) ? 'expired' : undefined),
+    grow (one, bytes) {
+      if (!makeRoom(0, bytes)) return false
+      one.bytes += bytes
+      used += bytes
+      return true
+    },
+    finish (one, bytes) {
+      one.bytes -= bytes
+      used -= bytes
+      expiries.set(one.batchId, Date.now() + ttl)
+      schedule()
+    },
+    remove,
+    all: () => [...entries.values()],
+    close () {
+      clearTimeout(timer)
+      expiries.clear()
+    }
+  }
+}
+
+function first<T> (values: Iterable<T>): T | undefined {
+  return values[Symbol.iterator]().next().value
+}

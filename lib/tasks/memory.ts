@@ -1,0 +1,111 @@
+// The engine that runs tasks in this process, and forgets them with it.
+import { checkMembers, membersOf } from '../core/check-options.js'
+import { checkInteger } from '../core/settle-options.js'
+import { within } from '../core/within.js'
+import { EngineUnavailable, notRun, QueueFull, toFailure } from '../errors.js'
+import { createEntry, type Entry } from './batch-entry.js'
+import type { EngineHost, NewBatch, TaskEngine } from './engine.js'
+import { createHints } from './hints.js'
+import { createStore, type Store } from './memory-store.js'
+import { createScheduler, type Scheduler } from './scheduler.js'
+
+/** The bounds of what the in-process engine keeps of batches that clients come back for. */
+export interface InProcessOptions {
+  /** How many batches are kept at a time; then those go whose results have been read, and then new ones are answered 503. @default 1000 */
+  maxBatches?: number
+  /** Bytes of all their tasks and results, in JSON; the same holds. @default 67108864 (64 MiB) */
+  maxBytes?: number
+}
+
+const MEMBERS = membersOf<InProcessOptions>({ maxBatches: 1, maxBytes: 1 })
+
+/**
+ * Makes the default engine: tasks run in this process, and the batches that it has accepted are lost with it.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when an option is not what it should be
+ * @example await app.register(multiStatus, { tasks: { handlers, engine: inProcess({ maxBatches: 100 }) } })
+ */
+export function inProcess (options: InProcessOptions = {}): TaskEngine {
+  checkMembers('inProcess', options, MEMBERS)
+  const { maxBatches = 1000, maxBytes = 64 * 1024 * 1024 } = options
+  checkInteger('inProcess.maxBatches', maxBatches, 1)
+  checkInteger('inProcess.maxBytes', maxBytes, 1)
+
+  const hints = createHints()
+  /** Batches of which the request waits for the end. */
+  const passing = new Map<string, Entry>()
+  /** Batches that have not ended. */
+  const active = new Set<Entry>()
+  let kept: Store<Entry>
+  let scheduler: Scheduler
+  let host: EngineHost
+  let isClosing = false
+
+  const find = (batchId: string) => passing.get(batchId) ?? kept.get(batchId)
+  const entryOf = (batchId: string) => {
+    const found = find(batchId)
+    return found === 'expired' ? undefined : found
+  }
+
+  function admit (batch: NewBatch): Entry {
+    const { batchId, keep } = batch
+    const entry = createEntry(batch, host, {
+      makeRoom: bytes => kept.grow(entry, bytes),
+      onReady: () => scheduler.wake(entry.run),
+      onResult: () => hints.give(batchId, 'result'),
+      onEnd (taskBytes) {
+        active.delete(entry)
+        if (keep) kept.finish(entry, taskBytes)
+        hints.give(batchId, 'end')
+      }
+    })
+    if (keep) kept.add(entry)
+    else passing.set(batchId, entry)
+    active.add(entry)
+    return entry
+  }
+
+  return {
+    start (given) {
+      host = given
+      kept = createStore({ maxBatches, maxBytes, ttl: host.limits.ttl })
+      scheduler = createScheduler(host.limits.maxRunning)
+    },
+    async submit (batch) {
+      if (isClosing) throw new EngineUnavailable('the server is closing')
+      let waiting = batch.tasks.length
+      for (const { run } of active) waiting += run.waiting()
+      if (waiting > host.limits.maxQueued) throw new QueueFull(host.limits.maxQueued, waiting)
+      admit(batch).begin(batch.invalid)
+    },
+    async find (batchId) {
+      const found = find(batchId)
+      return found === 'expired' ? found : found?.record.info()
+    },
+    async results (batchId) {
+      const entry = entryOf(batchId)
+      if (!entry?.record.isDone()) return undefined
+      entry.isRead = true
+      return entry.record.results()
+    },
+    async settled (batchId, after, limit) { return entryOf(batchId)?.record.settled(after, limit) },
+    async cancel (batchId, waiting) {
+      const entry = entryOf(batchId)
+      entry?.run.cancel(waiting)
+      await entry?.ended
+    },
+    async remove (batchId) {
+      if (!entryOf(batchId)?.record.isDone()) return
+      passing.delete(batchId)
+      kept.remove(batchId)
+    },
+    watch: hints.watch,
+    async close (grace) {
+      isClosing = true
+      const ended = Promise.all([...active].map(entry => entry.ended))
+      await within(ended, grace)
+      for (const { run } of [...active]) run.cancel(toFailure(notRun('Server closing')))
+      await ended
+      kept.close()
+    }
+  }
+}

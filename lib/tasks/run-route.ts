@@ -1,0 +1,99 @@
+// POST /tasks: tasks of registered types in, one result each, now or later.
+import { randomUUID } from 'node:crypto'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { tasks, type TaskResult } from '../../schemas/index.js'
+import { notePreference, readPreferences, varyByPrefer } from '../core/preferences.js'
+import { EngineUnavailable, toFailure } from '../errors.js'
+import { answerProgress } from './answer.js'
+import { documentRun } from './documentation.js'
+import type { NewBatch, TaskEngine } from './engine.js'
+import { lookUntil } from './look.js'
+import type { TasksSettings } from './options.js'
+import { ownerOf } from './owner.js'
+import type { Task } from './run-task.js'
+
+/** Makes the route. */
+export function runRoute (settings: TasksSettings): RouteOptions {
+  return {
+    method: 'POST',
+    url: settings.url,
+    config: { multiStatus: tasks },
+    schema: documentRun(settings),
+    handler: (request, reply) => readPreferences(request).async
+      ? runLater(request, reply, settings)
+      : runNow(request, reply, settings)
+  }
+}
+
+/** Answers when the batch has ended; a client that goes away takes it along. */
+async function runNow (request: FastifyRequest, reply: FastifyReply, { engine }: TasksSettings): Promise<FastifyReply> {
+  const batch = newBatch(request, { keep: false })
+  const { batchId } = batch
+  const signal = reply.batchSignal()
+  const cancel = () => { silently(engine.cancel(batchId, toFailure(signal.reason))) }
+  await engine.submit(batch)
+  if (signal.aborted) cancel()
+  else signal.addEventListener('abort', cancel, { once: true })
+  const results = await lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: Infinity })
+  if (results === undefined) throw new EngineUnavailable('the batch is gone')
+  silently(engine.remove(batchId))
+  return answer(request, reply, results)
+}
+
+/** Answers 202, unless the batch has ended by the time that the client is ready to wait. */
+async function runLater (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
+  const { engine } = settings
+  const { wait } = readPreferences(request)
+  const batch = newBatch(request, { keep: true, owner: ownerOf(request, settings.owner) })
+  const { batchId, total } = batch
+  await engine.submit(batch)
+  const results = await waitFor(engine, batchId, wait, reply)
+  if (wait !== undefined) notePreference(reply, `wait=${wait}`)
+  if (results !== undefined) {
+    // Nobody knows its id.
+    silently(engine.remove(batchId))
+    return answer(request, reply, results)
+  }
+  varyByPrefer(reply)
+  notePreference(reply, 'respond-async')
+  reply.header('location', `${pathOf(request)}/${batchId}`)
+  const nothingYet = { batchId, createdAt: Date.now(), summary: { total, succeeded: 0, failed: 0, pending: total } }
+  const info = await engine.find(batchId).catch(() => undefined)
+  return answerProgress(reply, typeof info === 'object' ? info : nothingYet)
+}
+
+/** Seconds that a client can have an answer wait at most. */
+const LONGEST_WAIT = 600
+
+/** @returns the results, or undefined when they have not come in so many seconds, or the app closes */
+function waitFor (engine: TaskEngine, batchId: string, wait = 0, reply: FastifyReply): Promise<TaskResult[] | undefined> | undefined {
+  if (wait === 0) return undefined
+  const ms = Math.min(wait, LONGEST_WAIT) * 1000
+  return lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms, signal: reply.batchSignal() })
+}
+
+function answer (request: FastifyRequest, reply: FastifyReply, results: readonly TaskResult[]): FastifyReply {
+  return reply.multiStatus(request.multiStatusBatch!.places.map(place => results[place]))
+}
+
+function newBatch (request: FastifyRequest, how: Pick<NewBatch, 'keep' | 'owner'>): NewBatch {
+  const { total, items, places, keys, invalid } = request.multiStatusBatch!
+  return {
+    ...how,
+    batchId: randomUUID(),
+    total,
+    tasks: items.map((task, count) => ({ index: places[count]!, task: task as Task })),
+    invalid: [...invalid].map(([index, failure]) => ({ index, result: tasks.fail(keys[index]!, failure) })),
+    log: request.log
+  }
+}
+
+/** The path that the client has asked for, whatever a prefix or a proxy has made of it. */
+function pathOf ({ originalUrl }: FastifyRequest): string {
+  return originalUrl.replace(/\/?(\?.*)?$/, '')
+}
+
+/** What is done for tidiness must not cost the answer. */
+function silently (promise: Promise<void>): void {
+  promise.catch(() => {})
+}
