@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import './core/decorators.js'
+import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
@@ -20,6 +21,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   const lifetime = followBatches(app, closeGrace)
   app.decorateReply('multiStatus', createMultiStatus(status))
   app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
+  awaitLargeBodies(app)
   prepareContractRoutes(app, status)
   refuseEarlyRoutes(app)
 

@@ -30,3 +30,8 @@ async function readVersion (name: string): Promise<string> {
   const manifest = new URL(`../../node_modules/${name}/package.json`, import.meta.url)
   return (JSON.parse(await readFile(manifest, 'utf8')) as { version: string }).version
 }
+
+/** Prints a report with what it was taken on. */
+export async function printReport (report: string): Promise<void> {
+  console.log(`${await describeMachine()}\n${report}`)
+}
