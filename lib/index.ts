@@ -1,10 +1,10 @@
 // Exports only.
 export { fastifyMultiStatus, fastifyMultiStatus as default } from './plugin.js'
 export type { FastifyMultiStatusOptions } from './options.js'
-export { bulkRoute, type BulkRouteOptions, type HandlerResult, type ItemContext } from './core/bulk-route.js'
+export { bulkRoute, type BulkRouteOptions, type HandlerResult, type ItemContext, type StreamOptions } from './core/bulk-route.js'
 export type { Batch } from './core/items.js'
 export type { MultiStatusOptions, Results, StatusPolicy } from './core/reply.js'
-export { settle, type Outcome, type SettleOptions, type Worker, type WorkerContext } from './core/settle.js'
+export { settle, settleEach, type Deliver, type Outcome, type SettleOptions, type Worker, type WorkerContext } from './core/settle.js'
 export { publishUnions, type DocsOptions } from './docs.js'
 export { ItemError, toFailure, type ItemErrorOptions } from './errors.js'
 export { defineTask, type TaskContext, type TaskDefinition, type TasksOptions } from './tasks/options.js'

@@ -1,12 +1,18 @@
 // What the plugin adds to Fastify's own types.
+import type { RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
 import type { Batch } from './items.js'
 import type { MultiStatusOptions, Results } from './reply.js'
+import type { StreamSettings } from './stream-route.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** The words of this route's results, which makes it a bulk route. */
     multiStatus?: AnyContract
+    /** What makes a route a streaming operation; `bulkRoute` sets it. */
+    multiStatusStream?: StreamSettings
+    /** The streaming operation of a route; `bulkRoute` sets it. */
+    multiStatusStreamRoute?: RouteOptions
   }
 
   interface FastifyRequest {

@@ -55,7 +55,8 @@ export function documentRoute (schema: FastifySchema, contract: AnyContract, sta
   }
 }
 
-function preferOf (isStrict: boolean): TSchema {
+/** The header of a request that has items. */
+export function preferOf (isStrict: boolean): TSchema {
   const description = ['RFC 7240.', ...(isStrict ? [STRICT] : []), MINIMAL].join(' ')
   return Type.Optional(Type.String({ description, examples: ['return=minimal'] }))
 }
@@ -77,7 +78,8 @@ function allSucceeded (contract: AnyContract): object {
   }
 }
 
-function errorsOf (isStrict: boolean): Record<string, object> {
+/** The answers when nothing ran. */
+export function errorsOf (isStrict: boolean): Record<string, object> {
   const errors = Object.entries(ERRORS).filter(([status]) => isStrict || status !== '422')
   return Object.fromEntries(errors.map(([status, [when, code, message]]) => {
     const example = { statusCode: Number(status), code, error: STATUS_CODES[status], message }

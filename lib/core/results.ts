@@ -24,16 +24,20 @@ export interface Items {
 export function wordResults (
   given: readonly unknown[], contract: AnyContract, { keys, places }: Items, log: FastifyBaseLogger
 ): unknown[] {
-  const wordOne = (one: unknown, index: number): unknown => {
-    const key = keys[index] ?? null
+  return given.map((one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, log))
+}
+
+/** Words one outcome; what cannot be read is left as it is, for the serializer to refuse. */
+export function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: number, log: FastifyBaseLogger): unknown {
+  try {
     if (!isOutcome(one)) return one
     if (one.status === 'fulfilled') return wordSuccess(one.value, contract, key)
     const failure = toFailure(one.reason)
-    logItemFailure(log, failure, one.reason, places?.[index] ?? index, key)
+    logItemFailure(log, failure, one.reason, place, key)
     return contract.fail(key, failure)
+  } catch {
+    return one
   }
-  // What cannot be read is left as it is, for the serializer to refuse.
-  return given.map((one, index) => peek(() => wordOne(one, index), one))
 }
 
 /**
