@@ -32,7 +32,7 @@ export interface StreamSettings {
 /** Registers the streaming operation in a context of its own, so that its parser stays there. */
 export function addStreamRoute (app: FastifyInstance, route: RouteOptions): void {
   app.register(async child => {
-    for (const type of LINE_TYPES) if (child.hasContentTypeParser(type)) child.removeContentTypeParser(type)
+    child.removeAllContentTypeParsers()
     child.addContentTypeParser(LINE_TYPES, (_request, payload, done) => done(null, payload))
     child.route(route)
   })
