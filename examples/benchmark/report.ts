@@ -2,7 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, platform, release, totalmem } from 'node:os'
 
-const PACKAGES = ['fastify', '@fastify/busboy', '@fastify/multipart', 'express', 'multer', 'formidable']
+const PACKAGES = [
+  'fastify', 'fast-json-stringify', '@sinclair/typebox', '@fastify/busboy', '@fastify/multipart', 'express', 'hono', '@hono/node-server', 'multer', 'formidable', 'autocannon'
+]
 
 export function median (values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)

@@ -94,7 +94,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
       if (!batch) throw new NotRegistered(route.url)
       const signal = reply.batchSignal()
       const outcomes = await settle(batch.items as Static<I>[], (one, context) =>
-        handler(one, itemContext(context, batch.places[context.index]!, batch.keys[batch.places[context.index]!]!, request)), { ...how, signal })
+        handler(one, new RequestItemContext(context, batch.places[context.index]!, batch.keys[batch.places[context.index]!]!, request)), { ...how, signal })
       return reply.multiStatus(outcomes, { status })
     }
   }
@@ -115,7 +115,7 @@ function streamingRoute<I extends TSchema, V extends Vocabulary> (
     item,
     limits: { maxItems, maxLineBytes },
     how: { ...how, timeout: typeof timeout === 'function' ? line => timeOf(line as LineItem, timeout) : timeout },
-    work: (one, context, key, request) => handler(one as Static<I>, itemContext(context, context.index, key, request))
+    work: (one, context, key, request) => handler(one as Static<I>, new RequestItemContext(context, context.index, key, request))
   }
   return {
     ...route,
@@ -131,13 +131,21 @@ function timeOf<T> ({ item, failure }: LineItem, timeout: (item: T) => number | 
   return failure === undefined ? timeout(item as T) : undefined
 }
 
-function itemContext (context: WorkerContext, place: number, key: Key | null, request: FastifyRequest): ItemContext {
-  return {
-    index: place,
-    attempt: context.attempt,
-    key,
-    request,
-    get signal () { return context.signal },
-    get log () { return request.log.child({ index: place, key }) }
+/** A class, because an object literal with getters is slow to make, and there is one for every attempt. */
+class RequestItemContext implements ItemContext {
+  readonly index: number
+  readonly key: Key | null
+  readonly request: FastifyRequest
+  readonly #context: WorkerContext
+
+  constructor (context: WorkerContext, place: number, key: Key | null, request: FastifyRequest) {
+    this.index = place
+    this.key = key
+    this.request = request
+    this.#context = context
   }
+
+  get attempt () { return this.#context.attempt }
+  get signal () { return this.#context.signal }
+  get log () { return this.request.log.child({ index: this.index, key: this.key }) }
 }

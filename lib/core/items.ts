@@ -1,6 +1,6 @@
 // The body of a bulk request -> its items, each validated alone.
 import type { FailureDetail, Key } from '../../schemas/index.js'
-import { BatchEmpty, BatchTooLarge, BodyNotBatch, DuplicateKeys, InvalidItems, invalidItem, toFailure } from '../errors.js'
+import { BatchEmpty, BatchTooLarge, BodyNotBatch, DuplicateKeys, InvalidItems, invalidItemDetail } from '../errors.js'
 import { pointerTo, typeOf, type Validate } from './item-validator.js'
 
 /** Where a body has its items, and what they must be. */
@@ -49,7 +49,7 @@ export function readBatch (body: unknown, rules: ItemRules): Batch {
       items.push(item)
       places.push(place)
     } else {
-      invalid.set(place, toFailure(invalidItem(problems)))
+      invalid.set(place, invalidItemDetail(problems))
     }
   }
   expectDistinct(keys, rules.key)

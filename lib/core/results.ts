@@ -63,7 +63,9 @@ function wordSuccess (value: unknown, contract: AnyContract, key: Key | null): u
   const { toJSON, status, [contract.key]: own } = value as { toJSON?: unknown, status?: unknown, [key: string]: unknown }
   // A copy would lose the toJSON that makes sense of such an object, so it is left to the serializer to refuse it.
   if (typeof toJSON === 'function') return value
-  const result = key === null || own === key ? value as object : { ...value as object, [contract.key]: key }
+  // Copied only where it must be, as there may be many.
+  const keyed = key === null || own === key || (own === undefined && status !== contract.failureWord)
+  const result = keyed ? value as object : { ...value as object, [contract.key]: key }
   return status === contract.failureWord ? result : contract.succeed(key, result)
 }
 

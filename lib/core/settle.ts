@@ -149,13 +149,13 @@ async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, re
 }
 
 function attempt<T, R> (run: Run<T, R>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
-  const { context, abort } = createContext(index, count)
+  const context = new AttemptContext(index, count)
   try {
     // Asked before the work begins: once it has, nothing may keep its promise from being watched.
     const timeout = timeoutOf(run.options, item)
     const returned = run.worker(item, context)
     if (!isThenable(returned)) return fulfilled(returned as Awaited<R>)
-    return settleOne(run, Promise.resolve(returned), timeout, abort)
+    return settleOne(run, Promise.resolve(returned), timeout, context)
   } catch (error) {
     return rejected(error)
   }
@@ -163,7 +163,7 @@ function attempt<T, R> (run: Run<T, R>, item: T, index: number, count: number): 
 
 /** Waits for the promise, the item's time or the batch's end, whichever comes first; later news is ignored. */
 function settleOne<T, R> (
-  run: Run<T, R>, promise: Promise<Awaited<R>>, timeout: number | undefined, abort: (reason: ItemError) => void
+  run: Run<T, R>, promise: Promise<Awaited<R>>, timeout: number | undefined, context: AttemptContext
 ): Promise<Outcome<R>> {
   return new Promise(resolve => {
     const end = (outcome: Outcome<R>) => {
@@ -173,7 +173,7 @@ function settleOne<T, R> (
     }
     const give = (reason: ItemError) => {
       end(rejected(reason))
-      abort(reason)
+      AttemptContext.abort(context, reason)
     }
     const cancel = () => give(cancelled())
     const timer = timeout === undefined ? undefined : setTimeout(() => give(timedOut()), timeout)
@@ -185,23 +185,28 @@ function settleOne<T, R> (
   })
 }
 
-function createContext (index: number, attempt: number): { context: WorkerContext, abort: (reason: ItemError) => void } {
-  let controller: AbortController | undefined
-  let aborted: ItemError | undefined
-  const context = {
-    index,
-    attempt,
-    get signal () {
-      controller ??= new AbortController()
-      if (aborted !== undefined) controller.abort(aborted)
-      return controller.signal
-    }
+/** A class, because an object literal with a getter is slow to make, and there is one for every attempt. */
+class AttemptContext implements WorkerContext {
+  readonly index: number
+  readonly attempt: number
+  #controller: AbortController | undefined
+  #aborted: ItemError | undefined
+
+  constructor (index: number, attempt: number) {
+    this.index = index
+    this.attempt = attempt
   }
-  const abort = (reason: ItemError) => {
-    aborted = reason
-    controller?.abort(reason)
+
+  get signal (): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#aborted !== undefined) this.#controller.abort(this.#aborted)
+    return this.#controller.signal
   }
-  return { context, abort }
+
+  static abort (context: AttemptContext, reason: ItemError): void {
+    context.#aborted = reason
+    context.#controller?.abort(reason)
+  }
 }
 
 /** Waits between two attempts; the end of the batch ends the wait. */

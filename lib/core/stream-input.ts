@@ -1,7 +1,7 @@
 // NDJSON -> items, each parsed and validated alone, as many at a time as one chunk holds.
 import type { Readable } from 'node:stream'
 import type { FailureDetail, Key } from '../../schemas/index.js'
-import { invalidItem, invalidLine, lineTooLong, toFailure, tooManyItems } from '../errors.js'
+import { invalidItemDetail, invalidLine, lineTooLong, toFailure, tooManyItems } from '../errors.js'
 import { keyOf, type ItemRules } from './items.js'
 import { cutLines } from './lines.js'
 import type { Source, Taken } from './source.js'
@@ -59,7 +59,7 @@ export function readLines (
     const problems = rules.validateItem(item)
     const key = keyOf(item, problems === undefined, rules)
     if (place >= maxItems) return { key, failure: toFailure(tooManyItems(maxItems)) }
-    return problems === undefined ? { key, item } : { key, failure: toFailure(invalidItem(problems)) }
+    return problems === undefined ? { key, item } : { key, failure: invalidItemDetail(problems) }
   }
 
   async function readChunk (): Promise<void> {
