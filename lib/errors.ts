@@ -131,9 +131,17 @@ export function isItemError (thrown: unknown): thrown is ItemError {
   }
 }
 
-// Items: what the plugin itself has to say of one item. Made anew each time, because an error carries its stack.
-export const invalidItem = (errors: ItemProblem[]) =>
-  new ItemError('Invalid data', { code: 'INVALID_ITEM', statusCode: 422, errors })
+// Items: what the plugin itself has to say of one item. Errors are made anew each time, because one carries its stack.
+/** What a client is told of an invalid item; no error, because a batch may have many and each would carry a stack. */
+export const invalidItemDetail = (errors: ItemProblem[]): FailureDetail =>
+  ({ message: 'Invalid data', code: 'INVALID_ITEM', statusCode: 422, retryable: false, errors })
+export const invalidItem = (errors: ItemProblem[]) => new ItemError('Invalid data', invalidItemDetail(errors))
+export const invalidLine = (detail: string) =>
+  new ItemError('Invalid line', { code: 'INVALID_LINE', statusCode: 400, errors: [{ pointer: '#', detail }] })
+export const lineTooLong = (limit: number) =>
+  new ItemError(`Expected a line of at most ${limit} bytes`, { code: 'LINE_TOO_LONG', statusCode: 413 })
+export const tooManyItems = (limit: number) =>
+  new ItemError(`Expected at most ${limit} items in one stream`, { code: 'TOO_MANY_ITEMS', statusCode: 413 })
 export const timedOut = () =>
   new ItemError('Timeout', { code: 'TIMEOUT', statusCode: 504 })
 export const notRun = (why = 'Not run') =>

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
 import './core/decorators.js'
+import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
 import { followBatches } from './core/lifetime.js'
@@ -25,6 +26,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   const lifetime = followBatches(app, closeGrace)
   app.decorateReply('multiStatus', createMultiStatus(status))
   app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
+  awaitLargeBodies(app)
   prepareContractRoutes(app, status)
   prepareIdempotency(app, idempotency)
   refuseEarlyRoutes(app)

@@ -8,6 +8,8 @@ import { DEFAULT_MAX_ITEMS } from './item-array.js'
 import type { StatusPolicy } from './reply.js'
 import { settle, type WorkerContext } from './settle.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
+import type { LineItem } from './stream-input.js'
+import { handleStream, type StreamSettings } from './stream-route.js'
 
 /** What a handler is told about its item. */
 export interface ItemContext extends WorkerContext {
@@ -40,9 +42,21 @@ export interface BulkRouteOptions<I extends TSchema, V extends Vocabulary> exten
   status?: StatusPolicy
   /** How `Idempotency-Key` is honoured; false for not at all. @default the plugin's `idempotency` option */
   idempotency?: IdempotencyOptions | false
+  /** Adds the streaming operation at `<url>/stream`: NDJSON in, NDJSON out, for more items than fit into memory. @default false */
+  stream?: boolean | StreamOptions
   /** Does the work of one item: what it returns goes into the success, what it throws becomes the failure. */
   handler: (item: Static<I>, context: ItemContext) => HandlerResult<V> | Promise<HandlerResult<V>>
 }
+
+/** What a stream may have. */
+export interface StreamOptions {
+  /** How many items run; each one more fails alone. @default no limit */
+  maxItems?: number
+  /** How many bytes a line may have; one that is longer fails alone. @default 1048576 */
+  maxLineBytes?: number
+}
+
+const DEFAULT_LINE_BYTES = 1024 * 1024
 
 /** Milliseconds that an item may take when nobody says otherwise. */
 export const DEFAULT_TIMEOUT = 30_000
@@ -61,12 +75,13 @@ export const DEFAULT_TIMEOUT = 30_000
  */
 export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: BulkRouteOptions<I, V>): RouteOptions {
   const {
-    contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, handler, method = 'POST', schema, config, idempotency,
+    contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, stream = false, handler, method = 'POST', schema, config, idempotency,
     concurrency, timeout = DEFAULT_TIMEOUT, retries, backoff, stopAfter, ...route
   } = options
   const how = checkSettleOptions({ concurrency, timeout, retries, backoff, stopAfter })
   checkInteger('maxItems', maxItems, 1)
   const items = Type.Array(item, { minItems: 1, maxItems })
+  const streamRoute = stream === false ? undefined : streamingRoute(options, stream === true ? {} : stream, how)
 
   return {
     ...route,
@@ -76,27 +91,69 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
       body: itemsIn === undefined ? items : Type.Object({ [itemsIn]: items }),
       response: { ...(status === 'collapse' && { 200: contract.schemas.body }), ...schema?.response as object }
     },
-    config: { ...config, multiStatus: contract as AnyContract, ...(idempotency !== undefined && { idempotency }) },
+    config: {
+      ...config,
+      multiStatus: contract as AnyContract,
+      ...(idempotency !== undefined && { idempotency }),
+      ...(streamRoute && { multiStatusStreamRoute: streamRoute })
+    },
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch
       if (!batch) throw new NotRegistered(route.url)
       const signal = reply.batchSignal()
       const outcomes = await settle(batch.items as Static<I>[], (one, context) =>
-        handler(one, itemContext(context, batch.places[context.index]!, batch.keys, request)), { ...how, signal })
+        handler(one, new RequestItemContext(context, batch.places[context.index]!, batch.keys[batch.places[context.index]!]!, request)), { ...how, signal })
       return reply.multiStatus(outcomes, { status })
     }
   }
 }
 
-function itemContext (
-  context: WorkerContext, place: number, keys: readonly (Key | null)[], request: FastifyRequest
-): ItemContext {
-  return {
-    index: place,
-    attempt: context.attempt,
-    key: keys[place]!,
-    request,
-    get signal () { return context.signal },
-    get log () { return request.log.child({ index: place, key: keys[place] }) }
+function streamingRoute<I extends TSchema, V extends Vocabulary> (
+  options: BulkRouteOptions<I, V>, { maxItems = Infinity, maxLineBytes = DEFAULT_LINE_BYTES }: StreamOptions, how: SettleOptions<Static<I>>
+): RouteOptions {
+  const {
+    contract, item, itemsIn: _, maxItems: __, status: ___, stream: ____, handler, method = 'POST', config,
+    concurrency: _5, timeout: _6, retries: _7, backoff: _8, stopAfter: _9, idempotency: _10, ...route
+  } = options
+  if (maxItems !== Infinity) checkInteger('stream.maxItems', maxItems, 1)
+  checkInteger('stream.maxLineBytes', maxLineBytes, 1)
+  const { timeout } = how
+  const settings: StreamSettings = {
+    contract: contract as AnyContract,
+    item,
+    limits: { maxItems, maxLineBytes },
+    how: { ...how, timeout: typeof timeout === 'function' ? line => timeOf(line as LineItem, timeout) : timeout },
+    work: (one, context, key, request) => handler(one as Static<I>, new RequestItemContext(context, context.index, key, request))
   }
+  return {
+    ...route,
+    method,
+    url: `${route.url.replace(/\/$/, '')}/stream`,
+    config: { ...config, multiStatusStream: settings },
+    handler: (request, reply) => handleStream(request, reply, settings)
+  }
+}
+
+/** A line that has failed already takes no time. */
+function timeOf<T> ({ item, failure }: LineItem, timeout: (item: T) => number | undefined): number | undefined {
+  return failure === undefined ? timeout(item as T) : undefined
+}
+
+/** A class, because an object literal with getters is slow to make, and there is one for every attempt. */
+class RequestItemContext implements ItemContext {
+  readonly index: number
+  readonly key: Key | null
+  readonly request: FastifyRequest
+  readonly #context: WorkerContext
+
+  constructor (context: WorkerContext, place: number, key: Key | null, request: FastifyRequest) {
+    this.index = place
+    this.key = key
+    this.request = request
+    this.#context = context
+  }
+
+  get attempt () { return this.#context.attempt }
+  get signal () { return this.#context.signal }
+  get log () { return this.request.log.child({ index: this.index, key: this.key }) }
 }

@@ -9,14 +9,18 @@ import { expectAllValid, readBatch, type Batch, type ItemRules } from './items.j
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
 import { serializerOf } from './serializer.js'
+import { addStreamRoute, prepareStreamRoute } from './stream-route.js'
 import type { JsonSchema } from './tagged-union.js'
 
 /** From now on, every route of the app that names a contract becomes a bulk route. */
 export function prepareContractRoutes (app: FastifyInstance, status: StatusPolicy): void {
   app.decorateRequest('multiStatusBatch', null)
   app.addHook('onRoute', function (route) {
-    const contract = route.config?.multiStatus
-    if (contract !== undefined && route.method !== 'HEAD') prepareRoute(this, route, contract, status)
+    const { multiStatus: contract, multiStatusStream: stream, multiStatusStreamRoute: streamRoute } = route.config ?? {}
+    if (route.method === 'HEAD') return
+    if (contract !== undefined) prepareRoute(this, route, contract, status)
+    if (stream !== undefined) prepareStreamRoute(this, route, stream)
+    if (streamRoute !== undefined) addStreamRoute(this, streamRoute)
   })
 }
 

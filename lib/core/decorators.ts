@@ -1,8 +1,10 @@
 // What the plugin adds to Fastify's own types.
+import type { RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import type { Batch } from './items.js'
 import type { MultiStatusOptions, Results } from './reply.js'
+import type { StreamSettings } from './stream-route.js'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -12,6 +14,10 @@ declare module 'fastify' {
     batch?: boolean
     /** How this bulk route honours `Idempotency-Key`; false for not at all. @default the plugin's `idempotency` option */
     idempotency?: IdempotencyOptions | false
+    /** What makes a route a streaming operation; `bulkRoute` sets it. */
+    multiStatusStream?: StreamSettings
+    /** The streaming operation of a route; `bulkRoute` sets it. */
+    multiStatusStreamRoute?: RouteOptions
   }
 
   interface FastifyRequest {

@@ -51,7 +51,8 @@ function isPlain (body: JsonSchema): boolean {
   return body.$ref === undefined && body.content === undefined
 }
 
-function preferOf (isStrict: boolean): TSchema {
+/** The `Prefer` header of a route that has items. */
+export function preferOf (isStrict: boolean): TSchema {
   return isStrict ? documentPrefer([STRICT, MINIMAL], 'return=minimal', 'handling=strict') : documentPrefer([MINIMAL], 'return=minimal')
 }
 

@@ -76,11 +76,19 @@ function knownItems (
 export function errorsOf (
   contract: AnyContract, itemArray: ItemArray | undefined, strictHeaders: Record<string, object>, compile: Compile
 ): Record<string, object> {
-  const errors = itemArray === undefined ? UNKNOWN_ITEMS : knownItems(contract, itemArray, compile)
-  return Object.fromEntries(Object.entries(errors).map(([status, [when, ways]]) => [status, {
-    ...documentError(Number(status), `${when} Nothing ran.`, ways),
-    ...(status === '422' && { headers: strictHeaders })
-  }]))
+  if (itemArray === undefined) return documentAll(UNKNOWN_ITEMS)
+  const errors = documentAll(knownItems(contract, itemArray, compile))
+  return { ...errors, 422: { ...errors[422], headers: strictHeaders } }
+}
+
+/** The errors of a route that reads its body itself, and fails no request because of it. */
+export function errorsOfStream (): Record<string, object> {
+  return documentAll(EVERYWHERE)
+}
+
+function documentAll (errors: Record<number, Documented>): Record<string, object> {
+  return Object.fromEntries(Object.entries(errors).map(([status, [when, ways]]) =>
+    [status, documentError(Number(status), `${when} Nothing ran.`, ways)]))
 }
 
 /** An error answer of a whole request: when it comes, and examples of the ways to get it. */

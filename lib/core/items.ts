@@ -1,6 +1,6 @@
 // The body of a bulk request -> its items, each validated alone.
 import type { FailureDetail, Key } from '../../schemas/index.js'
-import { BatchEmpty, BatchTooLarge, BodyNotBatch, DuplicateKeys, InvalidItems, invalidItem, toFailure } from '../errors.js'
+import { BatchEmpty, BatchTooLarge, BodyNotBatch, DuplicateKeys, InvalidItems, invalidItemDetail } from '../errors.js'
 import { pointerTo, typeOf, type Validate } from './item-validator.js'
 
 /** Where a body has its items, and what they must be. */
@@ -38,21 +38,21 @@ const SHOWN = 5
  */
 export function readBatch (body: unknown, rules: ItemRules): Batch {
   const all = itemsOf(body, rules)
-  const keys = all.map(item => keyOf(item, rules))
-  expectDistinct(keys, rules.key)
-
-  const items: unknown[] = []
-  const places: number[] = []
+  const { validateItem } = rules
+  const [keys, items, places]: [(Key | null)[], unknown[], number[]] = [[], [], []]
   const invalid = new Map<number, FailureDetail>()
-  for (const [place, item] of all.entries()) {
-    const problems = rules.validateItem(item)
-    if (problems !== undefined) {
-      invalid.set(place, toFailure(invalidItem(problems)))
-      continue
+  for (let place = 0; place < all.length; place++) {
+    const item = all[place]
+    const problems = validateItem(item)
+    keys.push(keyOf(item, problems === undefined, rules))
+    if (problems === undefined) {
+      items.push(item)
+      places.push(place)
+    } else {
+      invalid.set(place, invalidItemDetail(problems))
     }
-    items.push(item)
-    places.push(place)
   }
+  expectDistinct(keys, rules.key)
   return { total: all.length, items, places, keys, invalid }
 }
 
@@ -90,22 +90,18 @@ function receipt (body: unknown, member: string | undefined): string {
 }
 
 /** A valid item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
-function keyOf (item: unknown, { key, validateKey, validateItem }: ItemRules): Key | null {
-  const isOwn = typeOf(item) !== 'object' && validateItem(item) === undefined
+export function keyOf (item: unknown, isValid: boolean, { key, validateKey }: ItemRules): Key | null {
+  const isOwn = isValid && typeOf(item) !== 'object'
   const found = isOwn ? item : (item as Record<string, unknown> | null)?.[key]
   if (typeof found !== 'string' && typeof found !== 'number') return null
   return validateKey(found) === undefined ? found : null
 }
 
 function expectDistinct (keys: (Key | null)[], name: string): void {
-  const seen = new Set<Key>()
-  const twice = new Set<Key>()
-  for (const key of keys) {
-    if (key === null) continue
-    if (seen.has(key)) twice.add(key)
-    seen.add(key)
-  }
-  if (twice.size === 0) return
+  const known = keys.filter(key => key !== null)
+  const seen = new Set(known)
+  if (seen.size === known.length) return
+  const twice = new Set(known.filter(key => !seen.delete(key)))
   const shown = [...twice].slice(0, SHOWN).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
   throw new DuplicateKeys(name, twice.size > SHOWN ? `${shown} and ${twice.size - SHOWN} more` : shown)
 }

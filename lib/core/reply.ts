@@ -1,10 +1,13 @@
 // reply.multiStatus: results -> the 207 answer.
+import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { generic, type AnyContract, type Key } from '../../schemas/index.js'
+import { makeBody, textAround, plainFrame } from './answer-body.js'
 import { logItemFailure } from './item-log.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { assembleResults, followItems, wordResults } from './results.js'
-import { serializerOf, type SerializedResults } from './serializer.js'
+import { serializerOf, type Serialization } from './serializer.js'
+import type { Frame } from './sheet.js'
 import { show } from './settle-options.js'
 import { InvalidOption, invalidResult, toFailure } from '../errors.js'
 
@@ -71,7 +74,8 @@ function answer (reply: FastifyReply, given: readonly unknown[], options: MultiS
 
   const plan = { results, contract, keys: batch?.keys ?? keys, status: options.status, minimal: honourPreferences(reply, contract) }
   if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
-  reply.code(207).serializer((payload: unknown) => serialize(reply, payload, plan))
+  // A large body is a stream, of which Fastify's types know nothing here.
+  reply.code(207).serializer((payload: unknown) => serialize(reply, payload, plan) as string)
   return reply.send({ [words.envelope]: results })
 }
 
@@ -97,28 +101,30 @@ interface Plan {
  * Runs last, after the hooks of the app have seen the payload, so that what is counted is what is sent. What a hook has
  * put beside or around the results stays; a payload without the results is the app's own affair.
  */
-function serialize (reply: FastifyReply, payload: unknown, plan: Plan): string {
+function serialize (reply: FastifyReply, payload: unknown, plan: Plan): string | Readable {
   const { envelope } = plan.contract ?? generic
   const own = (payload as Record<string, unknown> | null | undefined)?.[envelope]
   const results = Array.isArray(own) ? own : plan.results
-  if (results === own && Object.keys(payload as object).length === 1) return serializeResults(reply, results, plan)
-  return JSON.stringify(payload, (_, value: unknown) =>
-    value === results ? (JSON.parse(serializeResults(reply, results, plan)) as Record<string, unknown>)[envelope] : value)
+  if (results === own && Object.keys(payload as object).length === 1) return makeResults(reply, results, plainFrame(envelope), plan)
+  const [head, tail] = textAround(payload, results)
+  return tail === undefined ? head : makeResults(reply, results, { head, tail }, plan)
 }
 
-function serializeResults (reply: FastifyReply, results: readonly unknown[], { contract, keys, status, minimal }: Plan): string {
-  const { envelope } = contract ?? generic
-  const serialized = serializerOf(contract, () => reply.server.getSchemas())(results, envelope, {
+function makeResults (
+  reply: FastifyReply, results: readonly unknown[], frame: Frame, { contract, keys, status, minimal }: Plan
+): string | Readable {
+  const serialization = serializerOf(contract, () => reply.server.getSchemas())(results, frame, {
     minimal,
     keyAt: index => keys[index] ?? null,
     onInvalid: (index, key, why) => logItemFailure(reply.log, toFailure(invalidResult()), invalidResult(why), index, key)
   })
-  reply.header('multi-status', summarize(serialized))
-  if (status === 'collapse' && serialized.failed === 0) reply.code(200)
-  return serialized.json
+  return makeBody(reply, serialization, () => {
+    reply.header('multi-status', summarize(serialization))
+    if (status === 'collapse' && serialization.failed === 0) reply.code(200)
+  })
 }
 
 /** The `Multi-Status` header: an RFC 9651 dictionary. */
-function summarize ({ succeeded, failed }: SerializedResults): string {
-  return `total=${succeeded + failed}, succeeded=${succeeded}, failed=${failed}`
+function summarize ({ total, failed }: Serialization): string {
+  return `total=${total}, succeeded=${total - failed}, failed=${failed}`
 }

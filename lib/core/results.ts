@@ -24,16 +24,20 @@ export interface Items {
 export function wordResults (
   given: readonly unknown[], contract: AnyContract, { keys, places }: Items, log: FastifyBaseLogger
 ): unknown[] {
-  const wordOne = (one: unknown, index: number): unknown => {
-    const key = keys[index] ?? null
+  return given.map((one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, log))
+}
+
+/** Words one outcome; what cannot be read is left as it is, for the serializer to refuse. */
+export function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: number, log: FastifyBaseLogger): unknown {
+  try {
     if (!isOutcome(one)) return one
     if (one.status === 'fulfilled') return wordSuccess(one.value, contract, key)
     const failure = toFailure(one.reason)
-    logItemFailure(log, failure, one.reason, places?.[index] ?? index, key)
+    logItemFailure(log, failure, one.reason, place, key)
     return contract.fail(key, failure)
+  } catch {
+    return one
   }
-  // What cannot be read is left as it is, for the serializer to refuse.
-  return given.map((one, index) => peek(() => wordOne(one, index), one))
 }
 
 /**
@@ -59,7 +63,9 @@ function wordSuccess (value: unknown, contract: AnyContract, key: Key | null): u
   const { toJSON, status, [contract.key]: own } = value as { toJSON?: unknown, status?: unknown, [key: string]: unknown }
   // A copy would lose the toJSON that makes sense of such an object, so it is left to the serializer to refuse it.
   if (typeof toJSON === 'function') return value
-  const result = key === null || own === key ? value as object : { ...value as object, [contract.key]: key }
+  // Copied only where it must be, as there may be many.
+  const keyed = key === null || own === key || (own === undefined && status !== contract.failureWord)
+  const result = keyed ? value as object : { ...value as object, [contract.key]: key }
   return status === contract.failureWord ? result : contract.succeed(key, result)
 }
 

@@ -25,11 +25,14 @@ export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<
 /** How many items are settled between two turns that the event loop gets in any case, also when none of them waits. */
 const TURN_AFTER = 512
 
+/** Takes the outcome of an item; the lane of the item waits for what it returns. */
+export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
+
 interface Run<T, R> {
   readonly source: Source<T>
   readonly worker: Worker<T, R>
   readonly options: SettleOptions<T>
-  readonly outcomes: Outcome<R>[]
+  readonly deliver: Deliver<T, R>
   /** Ends what is in progress. */
   readonly canceller: Canceller
   /** How an item is watched, where that is the same for all. */
@@ -62,12 +65,37 @@ interface Run<T, R> {
 export async function settle<T, R> (
   items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T> = {}
 ): Promise<Outcome<R>[]> {
-  const { concurrency = 16, timeout, signal } = checkSettleOptions(options)
-  const source = openSource(items)
+  const outcomes: Outcome<R>[] = []
+  checkSettleOptions(options)
+  await settleSource(openSource(items), worker, options, (outcome, index) => { outcomes[index] = outcome })
+  return outcomes
+}
+
+/**
+ * As {@link settle}, for more items than fit into memory: outcomes are handed out as they come and not kept.
+ *
+ * @param onOutcome gets every outcome, the place of its item in the input, and the item; undefined for one that could
+ *   not be read. When it returns a promise, no further item takes the place of this one until that resolves.
+ * @throws TypeError (as a rejection) when an option is not what it should be, and whatever `onOutcome` throws
+ * @example
+ *   await settleEach(rows, save, { concurrency: 8 }, ({ status }, index) => console.log(index, status))
+ */
+export async function settleEach<T, R> (
+  items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T>, onOutcome: Deliver<T, R>
+): Promise<void> {
+  checkSettleOptions(options)
+  await settleSource(openSource(items), worker, options, onOutcome)
+}
+
+/** Works through a source; the options must have been checked. */
+export async function settleSource<T, R> (
+  source: Source<T>, worker: Worker<T, R>, options: SettleOptions<T>, deliver: Deliver<T, R>
+): Promise<void> {
+  const { concurrency = 16, timeout, signal } = options
   const canceller = createCanceller()
   const how = { canceller, timeout: typeof timeout === 'function' ? undefined : timeout }
   const run: Run<T, R> = {
-    source, worker, options, outcomes: [], canceller, how, failures: 0, settled: 0, turn: undefined, halted: undefined
+    source, worker, options, deliver, canceller, how, failures: 0, settled: 0, turn: undefined, halted: undefined
   }
   const abort = () => haltNow(run, signal?.reason)
 
@@ -78,7 +106,6 @@ export async function settle<T, R> (
   } finally {
     signal?.removeEventListener('abort', abort)
   }
-  return run.outcomes
 }
 
 /** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
@@ -95,15 +122,17 @@ async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
     const taken = run.source.take()
     const next = taken instanceof Promise ? await taken : taken
     if (next === undefined) return
-    const outcome = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
-    run.outcomes[next.index] = outcome instanceof Promise ? await outcome : outcome
-    noteOutcome(run, next.index)
+    const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
+    const outcome = performed instanceof Promise ? await performed : performed
+    const delivered = run.deliver(outcome, next.index, 'error' in next ? undefined : next.item)
+    noteOutcome(run, outcome)
+    if (delivered !== undefined) await delivered
   }
 }
 
-function noteOutcome<T, R> (run: Run<T, R>, index: number): void {
+function noteOutcome<T, R> (run: Run<T, R>, outcome: Outcome<R>): void {
   if (++run.settled % TURN_AFTER === 0) run.turn = setImmediate().then(() => { run.turn = undefined })
-  if (run.outcomes[index]!.status !== 'rejected' || run.halted !== undefined) return
+  if (outcome.status !== 'rejected' || run.halted !== undefined) return
   run.failures++
   if (run.failures === run.options.stopAfter) run.halted = notRun
 }

@@ -14,9 +14,8 @@ export interface ResultText {
 
 const serialize = serializerOf(tasks, () => ({}))
 
-/** What stands around the one result. */
-const BEFORE = '{"tasks":['.length
-const AFTER = ']}'.length
+/** The one result stands alone. */
+const ALONE = { head: '', tail: '' }
 
 /**
  * The result as the answer would have it. One that JSON cannot hold, as a BigInt or a cycle, becomes a failure that says
@@ -24,11 +23,12 @@ const AFTER = ']}'.length
  */
 export function writeResult ({ index, result }: PlacedResult, log: FastifyBaseLogger): ResultText {
   const key = result.taskId as Key
-  const { json, failed } = serialize([result], tasks.envelope, {
+  const serialization = serialize([result], ALONE, {
     keyAt: () => key,
     onInvalid: (_, _key, why) => logItemFailure(log, toFailure(invalidResult()), invalidResult(why), index, key)
   })
-  return { json: json.slice(BEFORE, -AFTER), failed: failed === 1 }
+  const { text } = serialization.next(Infinity)
+  return { json: text, failed: serialization.failed === 1 }
 }
 
 /** @param json what {@link writeResult} has written */

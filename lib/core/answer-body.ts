@@ -1,0 +1,90 @@
+// The body of an answer: in one piece as long as it is small; a large one is made piece by piece, so that others get
+// their turn in between, and sent when it is known what its header has to say.
+import { randomUUID } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { Serialization } from './serializer.js'
+import type { Frame } from './sheet.js'
+
+/** Up to so many bytes, an answer is made in one go: they take some milliseconds. */
+const SMALL = 1024 * 1024
+
+/** And a larger one in pieces of so many. */
+const PIECE = 256 * 1024
+
+/** A large body in the making. */
+interface LargeBody {
+  readonly payload: Readable
+  /** Resolves with how many bytes it has, when all of it is made. */
+  readonly made: Promise<number>
+  /** To be called then. */
+  readonly onMade: () => void
+}
+
+const inTheMaking = new WeakMap<FastifyReply, LargeBody>()
+
+/**
+ * Makes the body of an answer.
+ * @param onMade called when it is known of every result what became of it, and before anything is sent
+ */
+export function makeBody (reply: FastifyReply, serialization: Serialization, onMade: () => void): string | Readable {
+  const { text, isLast } = serialization.next(SMALL)
+  if (isLast) {
+    onMade()
+    return text
+  }
+  const pieces = [text]
+  const made = makePieces(reply, serialization, pieces)
+  const payload = Readable.from(afterwards(made, pieces), { objectMode: false })
+  inTheMaking.set(reply, { payload, made, onMade })
+  return payload
+}
+
+/** Stops when nobody waits for the answer any more. */
+async function makePieces ({ raw }: FastifyReply, serialization: Serialization, pieces: string[]): Promise<number> {
+  let bytes = Buffer.byteLength(pieces[0]!)
+  for (let isLast = false; !isLast && !raw.destroyed;) {
+    await setImmediate()
+    const piece = serialization.next(PIECE)
+    bytes += Buffer.byteLength(piece.text)
+    pieces.push(piece.text)
+    isLast = piece.isLast
+  }
+  return bytes
+}
+
+async function * afterwards (made: Promise<number>, pieces: string[]): AsyncGenerator<string> {
+  await made
+  yield * pieces
+}
+
+/** Lets the sending of large bodies wait until they are made, so that their header tells what is in them. */
+export function awaitLargeBodies (app: FastifyInstance): void {
+  app.addHook('onSend', (_request, reply, payload, next) => {
+    const body = inTheMaking.get(reply)
+    if (body === undefined) return next()
+    inTheMaking.delete(reply)
+    body.made.then(bytes => {
+      body.onMade()
+      if (payload === body.payload) reply.header('content-length', bytes)
+      next()
+    })
+  })
+}
+
+/**
+ * A payload as JSON, up to where the results are to be written and from there; the whole of it where they are not in it.
+ * Were they in it twice, the second time would be empty.
+ */
+export function textAround (payload: unknown, results: readonly unknown[]): [head: string, tail?: string] {
+  const marker = randomUUID()
+  const text = JSON.stringify(payload, (_, value: unknown) => value === results ? [marker] : value) as string | undefined ?? 'null'
+  const [head, tail, ...more] = text.split(JSON.stringify(marker))
+  return tail === undefined ? [text] : [head!, [tail, ...more].join('')]
+}
+
+/** The frame of a body that has nothing but the results. */
+export function plainFrame (envelope: string): Frame {
+  return { head: `{${JSON.stringify(envelope)}:[`, tail: ']}', envelope }
+}

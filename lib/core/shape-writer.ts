@@ -1,0 +1,167 @@
+// Generates the code that checks a value and writes it as JSON, byte by byte, in one go.
+// As Ajv and fast-json-stringify do it, the code is made of the schema alone, when a route is registered; nothing of a
+// request or a result ever becomes code.
+import { guard, hasShape, type Member, type Shape } from './shape.js'
+
+/** Where JSON is written. */
+export interface Page {
+  buffer: Buffer
+  /** How much of the buffer is written. */
+  length: number
+  /** Whether there is anything in it that is not ASCII. */
+  isWide: boolean
+}
+
+/** Writes a value and says so; false of a value that may not have the shape, or has no room on this page. */
+export type WriteShape = (page: Page, value: object) => boolean
+
+/** The longest that a number gets, as -1.2345678901234567e-300. */
+const NUMBER_BYTES = 25
+
+/** How many bytes a value takes beside its texts, with one item in each of its lists. */
+function roomFor (shape: Shape): number {
+  if (shape.kind === 'object') return shape.members.reduce((sum, { name, shape }) => sum + bytesOf(name).length + 2 + roomFor(shape), 2)
+  if (shape.kind === 'choice') return Math.max(...shape.options.map(roomFor))
+  if (shape.kind === 'list') return roomFor(shape.items) + 3
+  return shape.kind === 'constant' ? bytesOf(shape.value).length : NUMBER_BYTES
+}
+
+function bytesOf (value: string | number | boolean | null): Buffer {
+  return Buffer.from(JSON.stringify(value))
+}
+
+/** Whether the names and constants of a shape are. */
+function isAscii (shape: Shape): boolean {
+  return !hasShape(shape, part => {
+    const literals = part.kind === 'object' ? part.members.map(({ name }) => name) : part.kind === 'constant' ? [part.value] : []
+    return literals.some(one => bytesOf(one).some(byte => byte > 126))
+  })
+}
+
+/** Makes the function that writes an object of this shape; that it is an object, and has no toJSON, must be known. */
+export function generateWriter (shape: Shape): WriteShape {
+  const code = `'use strict'
+const room = ${roomFor(shape)}
+return function write (page, value) {
+  const b = page.buffer
+  let p = page.length
+  if (p + room > b.length) return false
+  ${writeShape(shape, 'value')}
+  page.length = p${isAscii(shape) ? '' : '\n  page.isWide = true'}
+  return true
+}`
+  // eslint-disable-next-line no-new-func
+  const make = new Function('writeText', 'writeNumber', 'writeOpen', code) as (...tools: unknown[]) => WriteShape
+  return make(writeText, writeNumber, writeOpen)
+}
+
+function writeGuarded (shape: Shape, value: string): string {
+  if (shape.kind !== 'choice') return `if (!(${guard(shape, value)})) return false\n${writeShape(shape, value)}`
+  const options = shape.options.map(option => `if (${guard(option, value)}) { ${writeShape(option, value)} }`)
+  return [...options, 'return false'].join(' else ')
+}
+
+/** Code for a value that has passed the guard of the shape. */
+function writeShape (shape: Shape, value: string): string {
+  if (shape.kind === 'constant') return literal(bytesOf(shape.value))
+  if (shape.kind === 'boolean') return `if (${value}) { ${literal(bytesOf(true))} } else { ${literal(bytesOf(false))} }`
+  if (shape.kind === 'number') return `p = writeNumber(b, p, ${value})`
+  if (shape.kind === 'list') return writeList(shape.items, value)
+  if (shape.kind === 'object') return writeMembers(shape.members, value)
+  return `p = ${shape.kind === 'text' ? 'writeText' : 'writeOpen'}(page, p, ${value}, room)\nif (p < 0) return false`
+}
+
+function writeList (items: Shape, list: string): string {
+  const [item, index] = [`item_${list}`, `index_${list}`]
+  return `${literal('[')}
+for (let ${index} = 0; ${index} < ${list}.length; ${index}++) {
+  if (p + room > b.length) return false
+  const ${item} = ${list}[${index}]
+  ${writeGuarded(items, item)}
+  ${literal(',')}
+}
+${closeWith(']')}`
+}
+
+function writeMembers (members: readonly Member[], object: string): string {
+  const written = members.map(({ name, required, shape }, index) => {
+    const value = `${object}_${index}`
+    const write = `${literal(Buffer.concat([bytesOf(name), Buffer.from(':')]))}\n${writeGuarded(shape, value)}\n${literal(',')}`
+    return `const ${value} = ${object}[${JSON.stringify(name)}]\n${required ? write : `if (${value} !== undefined) {\n${write}\n}`}`
+  })
+  return `${literal('{')}\n${written.join('\n')}\n${closeWith('}')}`
+}
+
+function literal (text: Buffer | string): string {
+  const bytes = Buffer.from(text as string)
+  return [...bytes].map((byte, index) => `b[p + ${index}] = ${byte}; `).join('') + `p += ${bytes.length}`
+}
+
+/** In the place of the comma after the last item or member, if there is one. */
+function closeWith (bracket: string): string {
+  return `if (b[p - 1] === ${COMMA}) p--\n${literal(bracket)}`
+}
+
+const COMMA = 44
+const QUOTE = 34
+
+/** 0 for the bytes that stand for themselves in JSON text. */
+const SPECIAL = Uint8Array.from({ length: 256 }, (_, byte) => byte < 32 || byte > 126 || byte === QUOTE || byte === 92 ? 1 : 0)
+
+/** Texts shorter than this are faster written character by character than by Node. */
+const SHORT = 32
+
+/** @returns where the text ends, or -1 when there is no room for it */
+function writeText (page: Page, at: number, text: string, room: number): number {
+  const { buffer } = page
+  const start = at + 1
+  const end = start + text.length
+  if (end + 1 + room > buffer.length) return -1
+  buffer[at] = QUOTE
+  if (!(text.length < SHORT ? copyPlain(buffer, start, text) : copyLong(buffer, start, text))) return writeOpen(page, at, text, room)
+  buffer[end] = QUOTE
+  return end + 1
+}
+
+/** Copies a text, and says whether it consists of nothing but characters that stand for themselves. */
+function copyPlain (buffer: Buffer, start: number, text: string): boolean {
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code < 32 || code > 126 || code === QUOTE || code === 92) return false
+    buffer[start + index] = code
+  }
+  return true
+}
+
+function copyLong (buffer: Buffer, start: number, text: string): boolean {
+  if (buffer.write(text, start, 'utf8') !== text.length) return false
+  let special = 0
+  for (let index = start; index < start + text.length; index++) special |= SPECIAL[buffer[index]!]!
+  return special === 0
+}
+
+/** @returns where it ends, or -1 when it is no JSON or there is no room for it */
+function writeOpen (page: Page, at: number, value: unknown, room: number): number {
+  const json = JSON.stringify(value) as string | undefined
+  if (json === undefined || at + json.length * 3 + room > page.buffer.length) return -1
+  const written = page.buffer.write(json, at, 'utf8')
+  if (written !== json.length) page.isWide = true
+  return at + written
+}
+
+function writeNumber (buffer: Buffer, at: number, number: number): number {
+  if ((number | 0) !== number || number < 0) return writeDigits(buffer, at, JSON.stringify(number))
+  const end = at + (number < 10 ? 1 : number < 100 ? 2 : number < 1e3 ? 3 : number < 1e4 ? 4 : number < 1e5 ? 5 : number < 1e6 ? 6 : number < 1e7 ? 7 : number < 1e8 ? 8 : number < 1e9 ? 9 : 10)
+  let rest = number
+  for (let place = end - 1; place >= at; place--) {
+    const next = (rest / 10) | 0
+    buffer[place] = 48 + rest - next * 10
+    rest = next
+  }
+  return end
+}
+
+function writeDigits (buffer: Buffer, at: number, digits: string): number {
+  copyPlain(buffer, at, digits)
+  return at + digits.length
+}

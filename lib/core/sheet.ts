@@ -1,0 +1,257 @@
+// Where results are put together as JSON text, piece by piece: written byte by byte, or copied for the engine to write.
+import { copyShape, generateCopier } from './shape-copier.js'
+import { generateWriter, type Page, type WriteShape } from './shape-writer.js'
+import { hasShape, type Shape } from './shape.js'
+
+/** What stands around the results. */
+export interface Frame {
+  readonly head: string
+  readonly tail: string
+  /** The only member of the body, where it has but the results. */
+  readonly envelope?: string
+}
+
+/** Takes results one after the other, and gives them back as JSON text. */
+export interface Sheet {
+  /** How many of the results that were added are failures. */
+  readonly failed: number
+  /**
+   * Adds results from this place on, until there are about so many bytes.
+   * @returns the place after the last one; the result there, if there is room left, is none that the sheet can take
+   */
+  fill (results: readonly unknown[], place: number, bytes: number): number
+  /** Adds a result that is JSON already. */
+  addJson (json: string): void
+  /** About how many bytes it has. */
+  size (): number
+  /** Takes what there is; the last time with the end of the frame. What is not the last must not be empty. */
+  take (isLast: boolean): string
+}
+
+/** Makes the sheet of one answer. */
+export type NewSheet = (frame: Frame) => Sheet
+
+/** A branch of a contract, as far as it matters here. */
+export interface SheetBranch {
+  readonly failed: boolean
+  /** What exactly such a result looks like; undefined when the schema says more than a shape can. */
+  readonly shape: Shape | undefined
+  /** What is left of it for `Prefer: return=minimal`. */
+  readonly minimalShape: Shape | undefined
+}
+
+/** The branches of a contract by status. */
+type Branches = ReadonlyMap<unknown, SheetBranch>
+
+/**
+ * How results are written fastest depends on the engine. V8 14 writes long texts in vector registers, as JavaScript
+ * cannot, so that there copies of results with several texts are left to JSON.stringify. In all other cases it is
+ * faster to write the bytes, as examples/benchmark/serializer.ts shows.
+ */
+export const enginePrefersCopies = Number(process.versions.v8.split('.')[0]) >= 14
+
+/** From how many texts in a success on a copy is faster, where it ever is. */
+const SEVERAL_TEXTS = 3
+
+/** @param prefersCopies for tests and benchmarks */
+export function chooseSheet (branches: Branches, prefersCopies = enginePrefersCopies): NewSheet {
+  const shapes = [...branches.values()].map(({ shape }) => shape)
+  const hasTexts = [...branches.values()].some(({ failed, shape }) => !failed && shape !== undefined && countTexts(shape) >= SEVERAL_TEXTS)
+  if (prefersCopies && hasTexts && !shapes.some(shape => shape !== undefined && isOpen(shape))) {
+    const fill = generateFill<CopyPage>(branches, ({ shape }) => shape && copyStep(shape))
+    return frame => newCopySheet(fill, frame)
+  }
+  const fill = generateFill<BytePage>(branches, ({ shape }) => shape && writeStep(generateWriter(shape)))
+  return frame => newByteSheet(fill, frame)
+}
+
+/** Makes the sheets for `Prefer: return=minimal`, which leaves out members that are checked nevertheless. */
+export function minimalSheet (branches: Branches): NewSheet {
+  const fill = generateFill<BytePage>(branches, ({ shape, minimalShape }) => {
+    // What an open member is can only be told when it is written.
+    if (shape === undefined || minimalShape === undefined || isOpen(shape)) return undefined
+    const [copy, write] = [generateCopier(shape), generateWriter(minimalShape)]
+    return writeStep((page, result) => copy(result) !== undefined && write(page, result))
+  })
+  return frame => newByteSheet(fill, frame)
+}
+
+function isOpen (shape: Shape): boolean {
+  return hasShape(shape, ({ kind }) => kind === 'open')
+}
+
+function countTexts (shape: Shape): number {
+  let count = 0
+  hasShape(shape, ({ kind }) => {
+    if (kind === 'text') count++
+    return false
+  })
+  return count
+}
+
+const COMMA = 44
+/** Takes results from `index` to `end`, as far as it can; returns the place of the next one. */
+type Fill<P> = (page: P, results: readonly unknown[], index: number, end: number) => number
+
+/** How a result is taken: `tool` is what the code may call, by the name that it is given. */
+interface Step {
+  /** Code that takes `value`, or leaves with `return index`. */
+  code (toolName: string): string
+  readonly tool?: WriteShape
+}
+
+function copyStep (shape: Shape): Step {
+  const { code, result } = copyShape(shape, 'value', 'return index')
+  return { code: () => `${code}\ncopies[index - base] = ${result}` }
+}
+
+function writeStep (tool: WriteShape): Step {
+  const code = (name: string) => `if (!${name}(page, value)) return index
+page.buffer[page.length++] = ${COMMA}
+if (page.length >= page.limit) end = index + 1`
+  return { tool, code }
+}
+
+/**
+ * Makes a function for one contract, so that the engine sees in it no objects but those of this contract.
+ * @param stepFor what takes a result of a branch; undefined where nothing can
+ */
+function generateFill<P> (branches: Branches, stepFor: (branch: SheetBranch) => Step | undefined): Fill<P> {
+  const steps = [...branches].map(([status, branch], index) => ({ status, failed: branch.failed, step: stepFor(branch), name: `tool${index}` }))
+  const cases = steps.map(({ status, failed, step, name }) => step === undefined
+    ? ''
+    : `case ${JSON.stringify(status)}: { ${step.code(name)}${failed ? '\npage.failed++' : ''}\nbreak }`)
+  const code = `'use strict'
+return function fill (page, results, index, end) {
+  const { copies, base } = page
+  try {
+    for (; index < end; index++) {
+      const value = results[index]
+      if (typeof value !== 'object' || value === null || typeof value.toJSON === 'function') return index
+      switch (value.status) {
+        ${cases.join('\n')}
+        default: return index
+      }
+    }
+  } catch {}
+  return index
+}`
+  // eslint-disable-next-line no-new-func
+  const make = new Function(...steps.map(({ name }) => name), code) as (...tools: unknown[]) => Fill<P>
+  return make(...steps.map(({ step }) => step?.tool))
+}
+
+const FIRST_BYTES = 64 * 1024
+/** More than anything here has, and still a small integer for the engine. */
+const MANY = 2 ** 30
+
+const SPARE_BYTES = 4 * 1024 * 1024
+
+/** The most bytes of a character in UTF-8, for each unit of a string's length. */
+const UTF8 = 3
+
+/** The buffer of an answer that is done, for the next one. */
+let spare: Buffer | undefined
+
+interface BytePage extends Page {
+  /** After how many bytes to stop. */
+  limit: number
+  failed: number
+}
+
+function newByteSheet (fill: Fill<BytePage>, { head, tail }: Frame): Sheet {
+  const page: BytePage = { buffer: spare ?? Buffer.allocUnsafeSlow(FIRST_BYTES), length: 0, isWide: false, failed: 0, limit: 0 }
+  spare = undefined
+
+  /** @returns whether there was none */
+  function makeRoom (bytes: number): boolean {
+    if (page.length + bytes <= page.buffer.length) return false
+    const larger = Buffer.allocUnsafeSlow(Math.max(page.buffer.length * 2, page.length + bytes))
+    page.buffer.copy(larger, 0, 0, page.length)
+    page.buffer = larger
+    return true
+  }
+
+  function append (text: string): void {
+    makeRoom(text.length * UTF8 + 1)
+    const written = page.buffer.write(text, page.length, 'utf8')
+    if (written !== text.length) page.isWide = true
+    page.length += written
+  }
+
+  append(head)
+  return {
+    get failed () { return page.failed },
+    fill (results, place, bytes) {
+      page.limit = Math.min(bytes, MANY)
+      let next = place
+      do next = fill(page, results, next, results.length)
+      while (next < results.length && page.length < bytes && makeRoom(page.buffer.length >> 2))
+      return next
+    },
+    addJson (json) {
+      append(json)
+      page.buffer[page.length++] = COMMA
+    },
+    size: () => page.length,
+    take (isLast) {
+      if (isLast) {
+        if (page.buffer[page.length - 1] === COMMA) page.length--
+        append(tail)
+      }
+      const text = page.buffer.toString(page.isWide ? 'utf8' : 'latin1', 0, page.length)
+      page.length = 0
+      if (isLast && page.buffer.length <= SPARE_BYTES) spare = page.buffer
+      return text
+    }
+  }
+}
+
+interface CopyPage {
+  copies: unknown[]
+  /** The place of the first of them. */
+  base: number
+  failed: number
+}
+
+/** After so many copies it is known about how long one is. */
+const SAMPLE = 8
+
+/** For so many, room is made at once. */
+const ROOM = 2048
+
+function newCopySheet (fill: Fill<CopyPage>, { head, tail, envelope }: Frame): Sheet {
+  const page: CopyPage = { copies: [], base: 0, failed: 0 }
+  let start = head
+  let size = 0
+  let count = 0
+
+  return {
+    get failed () { return page.failed },
+    fill (results, place, bytes) {
+      if (count === 0) page.copies = new Array(Math.min(results.length - place, ROOM))
+      let next = place
+      if (size === 0) {
+        next = fill(page, results, place, Math.min(place + SAMPLE, results.length))
+        count = next - page.base
+        if (count === 0) return next
+        size = JSON.stringify(page.copies.slice(0, count)).length / count
+      }
+      next = fill(page, results, next, Math.min(page.base + Math.ceil(bytes / size), results.length))
+      count = next - page.base
+      return next
+    },
+    addJson: json => { page.copies[count++] = JSON.parse(json) },
+    size: () => count * size,
+    take (isLast) {
+      page.copies.length = count
+      // In one go, because putting the parts of a long text together costs a copy of it.
+      if (isLast && start === head && envelope !== undefined) return JSON.stringify({ [envelope]: page.copies })
+      const text = start + JSON.stringify(page.copies).slice(1, -1) + (isLast ? tail : ',')
+      start = ''
+      page.base += count
+      count = 0
+      return text
+    }
+  }
+}

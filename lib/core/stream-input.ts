@@ -1,0 +1,108 @@
+// NDJSON -> items, each parsed and validated alone, as many at a time as one chunk holds.
+import type { Readable } from 'node:stream'
+import type { FailureDetail, Key } from '../../schemas/index.js'
+import { invalidItemDetail, invalidLine, lineTooLong, toFailure, tooManyItems } from '../errors.js'
+import { keyOf, type ItemRules } from './items.js'
+import { cutLines } from './lines.js'
+import type { Source, Taken } from './source.js'
+
+/** One line of a stream: an item that may run, or why it may not. */
+export interface LineItem {
+  readonly key: Key | null
+  readonly item?: unknown
+  readonly failure?: FailureDetail
+}
+
+/** What a stream may have. */
+export interface StreamLimits {
+  readonly maxItems: number
+  readonly maxLineBytes: number
+}
+
+/** The items of a stream, and whether it came to its end. */
+export interface StreamSource extends Source<LineItem> {
+  isComplete (): boolean
+}
+
+/**
+ * Reads a stream no faster than its items are taken. Empty lines are none.
+ * @param onFault called when the stream breaks, so that there are no more items
+ */
+export function readLines (
+  stream: Readable, rules: ItemRules, { maxItems, maxLineBytes }: StreamLimits, onFault: (error: unknown) => void
+): StreamSource {
+  const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+  const lines = cutLines(maxLineBytes)
+  let ready: (string | null)[] = []
+  let at = 0
+  let count = 0
+  let state: 'open' | 'complete' | 'broken' = 'open'
+  let isReading = false
+  let waiting: (() => void)[] = []
+
+  function next (): Taken<LineItem> | undefined {
+    while (at < ready.length) {
+      const line = ready[at++]!
+      if (line?.trim() !== '') return { index: count, item: read(line, count++) }
+    }
+    return undefined
+  }
+
+  function read (line: string | null, place: number): LineItem {
+    if (line === null) return { key: null, failure: toFailure(lineTooLong(maxLineBytes)) }
+    let item: unknown
+    try {
+      item = JSON.parse(line)
+    } catch {
+      return { key: null, failure: toFailure(invalidLine('must be JSON')) }
+    }
+    const problems = rules.validateItem(item)
+    const key = keyOf(item, problems === undefined, rules)
+    if (place >= maxItems) return { key, failure: toFailure(tooManyItems(maxItems)) }
+    return problems === undefined ? { key, item } : { key, failure: invalidItemDetail(problems) }
+  }
+
+  async function readChunk (): Promise<void> {
+    isReading = true
+    try {
+      const { done, value } = await chunks.next()
+      if (state !== 'open') return
+      ready = done ? lines.rest() : lines.cut(value)
+      at = 0
+      if (done) state = 'complete'
+    } catch (error) {
+      if (state === 'open') onFault(error)
+      state = 'broken'
+    } finally {
+      isReading = false
+      wake()
+    }
+  }
+
+  function wake (): void {
+    const woken = waiting
+    waiting = []
+    for (const resolve of woken) resolve()
+  }
+
+  async function take (): Promise<Taken<LineItem> | undefined> {
+    while (state === 'open') {
+      if (!isReading) readChunk()
+      await new Promise<void>(resolve => { waiting.push(resolve) })
+      const taken = next()
+      if (taken !== undefined) return taken
+    }
+    return undefined
+  }
+
+  return {
+    size: Infinity,
+    take: () => next() ?? (state === 'open' ? take() : undefined),
+    isComplete: () => state === 'complete',
+    close () {
+      if (state === 'open') state = 'broken'
+      ready = []
+      wake()
+    }
+  }
+}

@@ -1,0 +1,129 @@
+// The streaming operation of a bulk route: NDJSON in, NDJSON out, one line per item as it is done.
+import type { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { AnyContract, FailureDetail } from '../../schemas/index.js'
+import { createCompiler } from './item-validator.js'
+import type { ItemRules } from './items.js'
+import { logItemFailure } from './item-log.js'
+import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
+import { wordOne } from './results.js'
+import { serializerOf, type SerializeContext } from './serializer.js'
+import { settleSource, type Outcome, type WorkerContext } from './settle.js'
+import type { SettleOptions } from './settle-options.js'
+import { documentStream } from './stream-documentation.js'
+import { readLines, type LineItem, type StreamLimits, type StreamSource } from './stream-input.js'
+import { createOutput, type LineOutput } from './stream-output.js'
+import { invalidResult, toFailure } from '../errors.js'
+
+/** The media types of newline-delimited JSON. */
+export const LINE_TYPES = ['application/x-ndjson', 'application/jsonl']
+
+/** What a streaming operation is made of. */
+export interface StreamSettings {
+  readonly contract: AnyContract
+  /** The schema of one item. */
+  readonly item: object
+  readonly limits: StreamLimits
+  readonly how: SettleOptions
+  /** Does the work of one item. */
+  work (item: unknown, context: WorkerContext, key: LineItem['key'], request: FastifyRequest): unknown
+}
+
+/** Registers the streaming operation in a context of its own, so that its parser stays there. */
+export function addStreamRoute (app: FastifyInstance, route: RouteOptions): void {
+  app.register(async child => {
+    child.removeAllContentTypeParsers()
+    child.addContentTypeParser(LINE_TYPES, (_request, payload, done) => done(null, payload))
+    child.route(route)
+  })
+}
+
+/** Makes a route with `config: { multiStatusStream }` answer a stream with a stream. */
+export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, settings: StreamSettings): void {
+  const given = route.schema ?? {}
+  const { body: _, response: __, ...schema } = given
+  route.schema = schema
+  app.addHook('onReady', async () => {
+    route.schema = documentStream(given, settings.contract, settings.item)
+    const compile = createCompiler(app)
+    rulesOf.set(settings, {
+      member: undefined,
+      maxItems: Infinity,
+      key: settings.contract.key,
+      validateArray: () => undefined,
+      validateItem: compile(settings.item),
+      validateKey: compile(settings.contract.schemas.key)
+    })
+    serializerOf(settings.contract, () => app.getSchemas())
+  })
+}
+
+/** Compiled when the app is ready. */
+const rulesOf = new WeakMap<StreamSettings, ItemRules>()
+
+/** Handles a request of a streaming operation. */
+export function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {
+  const { minimal } = readPreferences(request)
+  varyByPrefer(reply)
+  if (minimal) notePreference(reply, 'return=minimal')
+
+  const source = readLines(request.body as Readable, rulesOf.get(settings)!, settings.limits, err => {
+    request.log.info({ err }, 'the stream was not read to its end')
+  })
+  const output = createOutput()
+  answer(request, reply, settings, source, output, minimal).catch(error => output.stream.destroy(error))
+  return reply.code(207).type('application/x-ndjson').send(output.stream)
+}
+
+/** Works through the source; without a summary at its end, an answer has been cut. */
+async function answer (
+  request: FastifyRequest, reply: FastifyReply, settings: StreamSettings, source: StreamSource, output: LineOutput, minimal: boolean
+): Promise<void> {
+  const signal = reply.batchSignal()
+  signal.addEventListener('abort', () => closeSoon(request, output), { once: true })
+  const writeLine = createLineWriter(reply, settings.contract, minimal)
+  let [total, failed] = [0, 0]
+
+  await settleSource(source, (line, context) => line.failure ?? settings.work(line.item, context, line.key, request), { ...settings.how, signal },
+    (outcome, index, line) => {
+      const written = writeLine(outcome, index, line)
+      total++
+      if (written.failed) failed++
+      return output.write(written.text)
+    })
+  if (source.isComplete() && !signal.aborted) {
+    output.write(JSON.stringify({ summary: { total, succeeded: total - failed, failed } }) + '\n')
+  }
+  output.end()
+}
+
+/** Milliseconds that a client has to read the end of an answer that was cut. */
+const LAST_WORDS = 1_000
+
+/** A client that goes on sending, or reads no more, does not keep the connection of an answer that was cut. */
+function closeSoon ({ raw }: FastifyRequest, output: LineOutput): void {
+  output.release()
+  const timer = setTimeout(() => raw.destroy(), LAST_WORDS)
+  raw.once('close', () => clearTimeout(timer))
+}
+
+type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | undefined) => { text: string, failed: boolean }
+
+function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: boolean): WriteLine {
+  const serialize = serializerOf(contract, () => reply.server.getSchemas())
+  return (outcome, index, line) => {
+    const key = line?.key ?? null
+    const failure = line?.failure as FailureDetail | undefined
+    const result = failure === undefined ? wordOne(outcome, contract, key, index, reply.log) : contract.fail(key, failure)
+    const context: SerializeContext = {
+      minimal,
+      keyAt: () => key,
+      onInvalid: (_, found, why) => logItemFailure(reply.log, toFailure(invalidResult()), invalidResult(why), index, found)
+    }
+    const serialization = serialize([result], NO_FRAME, context)
+    const { text } = serialization.next(Infinity)
+    return { text: `{"index":${index},${text.slice(1)}\n`, failed: serialization.failed > 0 }
+  }
+}
+
+const NO_FRAME = { head: '', tail: '' }
