@@ -26,6 +26,7 @@ export async function contactRoutes (app: FastifyInstance) {
     url: '/contacts',
     contract: contacts,
     item: Contact,
+    stream: true,
     schema: {
       operationId: 'createContacts',
       summary: 'Create several contacts',

@@ -10,6 +10,7 @@ import { build } from '../examples/server.js'
 import { createChecker, type Answer } from './fixtures/answer-check.js'
 import { routesIn, type Document, type Route } from './fixtures/openapi.js'
 import { bulk, type Call, type MakeTraffic } from './fixtures/traffic.js'
+import { lines, onBatch } from './fixtures/traffic-tasks.js'
 import { upload } from './fixtures/traffic-upload.js'
 
 /** How many requests all operations get together. */
@@ -22,12 +23,25 @@ const AT_ONCE = 10
 const TRAFFIC: Record<string, MakeTraffic> = {
   uploadFiles: upload(bulk({ itemsIn: 'files', key: 'file', failed: 'failed', carries: ['key', 'size', 'type', 'sha256'], isLoose: true })),
   runTasks: bulk({ itemsIn: 'tasks', key: 'taskId', failed: 'failed' }),
-  createContacts: bulk({ key: 'email', failed: 'rejected', carries: ['contactId'] })
+  createContacts: bulk({ key: 'email', failed: 'rejected', carries: ['contactId'] }),
+  createContactsStream: lines,
+  getBatch: (...given) => onBatch(batchIds, [202, 207])(...given),
+  cancelBatch: (...given) => onBatch(batchIds, [207])(...given),
+  followBatch: (...given) => onBatch(batchIds, [200, 204])(...given)
 }
 
 const app = await build({ UPLOAD_DIR: t.testdir(), FILE_SIZE_LIMIT: '1kb', TASK_TIMEOUT: '5' })
 t.teardown(() => app.close())
 await app.listen({ host: '127.0.0.1', port: 0 })
+
+/** Batches that have ended, or are about to. */
+const batchIds = await Promise.all([1, 3].map(async count => {
+  const tasks = Array.from({ length: count }, (_, taskId) => ({ taskId, type: taskId === 1 ? 'fail' : 'echo', payload: { message: 'No' } }))
+  const { statusCode, body } = await app.inject({ method: 'POST', url: '/tasks', headers: { prefer: 'respond-async' }, payload: { tasks } })
+  t.equal(statusCode, 202)
+  return (JSON.parse(body) as { batchId: string }).batchId
+}))
+
 const document: Document = (await app.inject('/documentation/json')).json()
 const checker = createChecker(document)
 const routes = routesIn(document)
