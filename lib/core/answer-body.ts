@@ -15,9 +15,8 @@ const PIECE = 256 * 1024
 
 /** A large body in the making. */
 interface LargeBody {
-  readonly payload: Readable
-  /** Resolves with how many bytes it has, when all of it is made. */
-  readonly made: Promise<number>
+  /** Resolves when all of it is made. */
+  readonly made: Promise<void>
   /** To be called then. */
   readonly onMade: () => void
 }
@@ -36,38 +35,34 @@ export function makeBody (reply: FastifyReply, serialization: Serialization, onM
   }
   const pieces = [text]
   const made = makePieces(reply, serialization, pieces)
-  const payload = Readable.from(afterwards(made, pieces), { objectMode: false })
-  inTheMaking.set(reply, { payload, made, onMade })
-  return payload
+  inTheMaking.set(reply, { made, onMade })
+  return Readable.from(afterwards(made, pieces), { objectMode: false })
 }
 
 /** Stops when nobody waits for the answer any more. */
-async function makePieces ({ raw }: FastifyReply, serialization: Serialization, pieces: string[]): Promise<number> {
-  let bytes = Buffer.byteLength(pieces[0]!)
+async function makePieces ({ raw }: FastifyReply, serialization: Serialization, pieces: string[]): Promise<void> {
   for (let isLast = false; !isLast && !raw.destroyed;) {
     await setImmediate()
     const piece = serialization.next(PIECE)
-    bytes += Buffer.byteLength(piece.text)
     pieces.push(piece.text)
     isLast = piece.isLast
   }
-  return bytes
 }
 
-async function * afterwards (made: Promise<number>, pieces: string[]): AsyncGenerator<string> {
+async function * afterwards (made: Promise<void>, pieces: string[]): AsyncGenerator<string> {
   await made
   yield * pieces
 }
 
 /** Lets the sending of large bodies wait until they are made, so that their header tells what is in them. */
 export function awaitLargeBodies (app: FastifyInstance): void {
-  app.addHook('onSend', (_request, reply, payload, next) => {
+  app.addHook('onSend', (_request, reply, _payload, next) => {
     const body = inTheMaking.get(reply)
     if (body === undefined) return next()
     inTheMaking.delete(reply)
-    body.made.then(bytes => {
+    // Without a content-length, because a hook that comes later may make something else of the body.
+    body.made.then(() => {
       body.onMade()
-      if (payload === body.payload) reply.header('content-length', bytes)
       next()
     })
   })

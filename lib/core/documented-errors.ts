@@ -81,8 +81,8 @@ export function errorsOf (
   return { ...errors, 422: { ...errors[422], headers: strictHeaders } }
 }
 
-/** The errors of a route that reads its body itself, and fails no request because of it. */
-export function errorsOfStream (): Record<string, object> {
+/** The errors that every route can have, whatever it is asked. */
+export function errorsEverywhere (): Record<string, object> {
   return documentAll(EVERYWHERE)
 }
 

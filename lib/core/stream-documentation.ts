@@ -2,7 +2,8 @@
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
-import { errorsOfStream } from './documented-errors.js'
+import { errorsEverywhere } from './documented-errors.js'
+import { preferenceHeaders } from './documented-results.js'
 import { preferOf } from './documentation.js'
 
 /** The last line of a stream; without it the stream has been cut. */
@@ -24,8 +25,8 @@ export function documentStream (schema: FastifySchema, contract: AnyContract, it
     headers: schema.headers ?? Type.Object({ Prefer: preferOf(false) }),
     body: { content: { [MEDIA_TYPE]: { schema: item } } },
     response: {
-      207: { description: 'One line per item, and a summary', content: { [MEDIA_TYPE]: { schema: lineOf(contract) } } },
-      ...errorsOfStream()
+      207: { description: 'One line per item, and a summary', headers: preferenceHeaders('return=minimal'), content: { [MEDIA_TYPE]: { schema: lineOf(contract) } } },
+      ...errorsEverywhere()
     }
   } as FastifySchema
 }

@@ -2,7 +2,7 @@
 import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import { BatchProgress, TaskId, taskOf, tasks } from '../../schemas/index.js'
-import { documentError } from '../core/documented-errors.js'
+import { documentError, errorsEverywhere } from '../core/documented-errors.js'
 import { documentResults, preferenceHeaders } from '../core/documented-results.js'
 import { documentPrefer, MINIMAL, STRICT } from '../core/documentation.js'
 import { createCompiler } from '../core/item-validator.js'
@@ -24,9 +24,18 @@ function progress (description: string, headers: object): object {
   return { description, headers, content: { 'application/json': { schema: BatchProgress, examples: { running: { value: PROGRESS } } } } }
 }
 
+const NOT_STORED = { 'Cache-Control': { type: 'string', description: 'The answer is not to be stored', examples: ['no-store'] } }
+
 const UNKNOWN = {
+  ...errorsEverywhere(),
+  400: documentError(400, 'The path is malformed.', {
+    malformed: ['FST_ERR_BAD_URL', "'/tasks/%ff' is not a valid url component"]
+  }),
   404: documentError(404, 'There is no such batch, or it is not for this client.', {
     unknown: ['FST_MULTI_STATUS_BATCH_NOT_FOUND', 'Expected the id of a batch; there is none of this id']
+  }),
+  414: documentError(414, 'The id is longer than any.', {
+    long: ['FST_ERR_MAX_PARAM_LENGTH', 'Expected an id of at most 100 characters']
   }),
   410: documentError(410, 'The batch has expired.', {
     expired: ['FST_MULTI_STATUS_BATCH_EXPIRED', 'Expected the id of a batch that is still kept; this one has expired']
@@ -69,7 +78,11 @@ function taskSchema (handlers: TasksSettings['handlers']): TSchema {
   return Type.Union(types.map(([type, { payload }]) => taskOf(type, payload ?? Type.Optional(Type.Unknown()))))
 }
 
-const resultsOf = (status: StatusPolicy) => documentResults(tasks, status, createCompiler(undefined, { strict: false, logger: false }))
+function resultsOf (status: StatusPolicy): object {
+  const responses = documentResults(tasks, status, createCompiler(undefined, { strict: false, logger: false }))
+  return Object.fromEntries(Object.entries(responses).map(([code, response]) =>
+    [code, { ...response, headers: { ...(response as { headers: object }).headers, ...NOT_STORED } }]))
+}
 
 /** `GET /tasks/{batchId}` */
 export const documentRead = (status: StatusPolicy): FastifySchema => ({
@@ -79,7 +92,7 @@ export const documentRead = (status: StatusPolicy): FastifySchema => ({
   tags: TAGS,
   params,
   headers: Type.Object({ Prefer: documentPrefer([MINIMAL], 'return=minimal') }),
-  response: { 202: progress('The batch runs', { 'Retry-After': RETRY_AFTER }), ...resultsOf(status), ...UNKNOWN }
+  response: { 202: progress('The batch runs', { 'Retry-After': RETRY_AFTER, ...NOT_STORED }), ...resultsOf(status), ...UNKNOWN }
 })
 
 /** `DELETE /tasks/{batchId}` */
@@ -117,6 +130,9 @@ export const followSchema: FastifySchema = {
   response: {
     200: {
       description: 'The events',
+      headers: {
+        ...NOT_STORED, 'X-Accel-Buffering': { type: 'string', description: 'Keeps proxies from holding the events back', examples: ['no'] }
+      },
       content: { 'text/event-stream': { schema: Type.String(), examples: { all: { summary: 'A batch of one task', value: EVENTS } } } }
     },
     204: { description: 'There is no event after the last one that was received', type: 'null' },
