@@ -115,6 +115,13 @@ t.test('a stream without items has nothing but a summary', async t => {
   t.strictSame(parse((await post(app, '\n')).body), [{ summary: { total: 0, succeeded: 0, failed: 0 } }])
 })
 
+t.test('a request without a body is a stream without items', async t => {
+  const app = await buildJobs(t, () => ({ n: 1 }))
+  const response = await app.inject({ method: 'POST', url: '/jobs/stream' })
+  t.equal(response.statusCode, 207)
+  t.strictSame(parse(response.body), [{ summary: { total: 0, succeeded: 0, failed: 0 } }])
+})
+
 t.test('the first result is out before the last item is in', async t => {
   const app = await buildJobs(t, ({ n }) => ({ n }))
   const { outgoing, answered } = await begin(t, app)

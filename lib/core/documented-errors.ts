@@ -24,6 +24,7 @@ type Documented = [when: string, ways: Record<string, Way>]
 
 /** Of every route, whatever its body is. */
 const EVERYWHERE: Record<number, Documented> = {
+  400: ['The request cannot be read.', { malformed: [undefined, 'Client Error'] }],
   408: ['The request did not arrive in time.', { timeout: [undefined, 'Client Timeout'] }],
   415: ['The media type is not supported.', { mediaType: ['FST_ERR_CTP_INVALID_MEDIA_TYPE', 'Unsupported Media Type'] }],
   431: ['The header is too large.', { header: [undefined, 'Exceeded maximum allowed HTTP header size'] }],

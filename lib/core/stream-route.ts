@@ -1,5 +1,5 @@
 // The streaming operation of a bulk route: NDJSON in, NDJSON out, one line per item as it is done.
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
 import { createCompiler } from './item-validator.js'
@@ -67,7 +67,8 @@ export function handleStream (request: FastifyRequest, reply: FastifyReply, sett
   varyByPrefer(reply)
   if (minimal) notePreference(reply, 'return=minimal')
 
-  const source = readLines(request.body as Readable, rulesOf.get(settings)!, settings.limits, err => {
+  // Without a body, no parser has been asked.
+  const source = readLines(request.body as Readable | undefined ?? Readable.from([]), rulesOf.get(settings)!, settings.limits, err => {
     request.log.info({ err }, 'the stream was not read to its end')
   })
   const output = createOutput()
