@@ -4,13 +4,29 @@ import { timedOut, type ItemError } from '../errors.js'
 /** What became of one item, in the shape of `Promise.allSettled`. */
 export type Outcome<R> = PromiseSettledResult<Awaited<R>>
 
+/** Ends attempts before their workers do. */
+export interface Watch {
+  readonly canceller: Canceller
+  /** Milliseconds that the attempt may take; undefined for no limit. */
+  readonly timeout: number | undefined
+}
+
 /**
- * What a worker is told, as far as its signal goes: made when first asked for, because most workers never look at it and
- * it costs more than all else. A class, because a getter in an object literal takes 0.4 microseconds to make.
+ * One attempt, and what its worker is told of it, as far as its signal goes. The signal is made when first asked for,
+ * because most workers never look at it and it costs more than all else; and this is a class, because a getter in an
+ * object literal takes 0.4 microseconds to make. A worker sees no more of it than the signal.
  */
 export class AttemptContext {
   #controller: AbortController | undefined
   #reason: ItemError | undefined
+  #watch: Watch
+  #timer: NodeJS.Timeout | undefined
+  #listener: ((reason: ItemError) => void) | undefined
+  #onOutcome: ((outcome: Outcome<unknown>) => void) | undefined
+
+  constructor (watch: Watch) {
+    this.#watch = watch
+  }
 
   /** Aborts when the item's time is up or the batch is cancelled. */
   get signal (): AbortSignal {
@@ -19,19 +35,66 @@ export class AttemptContext {
     return this.#controller.signal
   }
 
-  /** Not a method, because a worker is not to abort itself. */
-  static abort (context: AttemptContext, reason: ItemError): void {
-    context.#reason = reason
-    context.#controller?.abort(reason)
+  /**
+   * Calls `worker` and says what became of it, at once where it can: whatever it throws, rejects with, returns or never
+   * answers is its outcome. It ends when its time is up or it is cancelled, although the work may go on; later news is
+   * ignored. Synchronous work cannot be timed out.
+   * @param onOutcome called once
+   */
+  static start<T, C extends AttemptContext, R> (
+    worker: (item: T, context: C) => R | PromiseLike<R>, item: T, context: C, onOutcome: (outcome: Outcome<R>) => void
+  ): void {
+    let returned: R | PromiseLike<R>
+    try {
+      returned = worker(item, context)
+      if (isThenable(returned)) return context.#await(Promise.resolve(returned), onOutcome as (outcome: Outcome<unknown>) => void)
+    } catch (error) {
+      return onOutcome(rejected(error))
+    }
+    onOutcome(fulfilled(returned as Awaited<R>))
   }
-}
 
-/** An attempt whose worker has not answered yet. */
-interface Pending {
-  isDone: boolean
-  /** Gives it its time, and ends it when it is cancelled. */
-  arm (): void
-  end (reason: ItemError): void
+  /** Waits for the promise, the attempt's time or its cancelling, whichever comes first. */
+  #await (promise: Promise<unknown>, onOutcome: (outcome: Outcome<unknown>) => void): void {
+    this.#onOutcome = onOutcome
+    // As `await` does it, because a worker's promise may have a `then` of its own that throws.
+    Promise.prototype.then.call(promise, value => this.#settle(fulfilled(value)), error => this.#settle(rejected(error)))
+    const { canceller } = this.#watch
+    // Work that has cancelled itself was not watched yet.
+    if (canceller.reason === undefined) canceller.watch(this)
+    else AttemptContext.end(this, canceller.reason)
+  }
+
+  /** Whether its worker has answered, or is not waited for any more. */
+  static isDone (one: AttemptContext): boolean {
+    return one.#onOutcome === undefined
+  }
+
+  /** Gives it its time, and lets it be cancelled. */
+  static arm (one: AttemptContext): void {
+    const { canceller, timeout } = one.#watch
+    one.#listener = reason => AttemptContext.end(one, reason)
+    canceller.listeners.add(one.#listener)
+    if (timeout !== undefined) one.#timer = setTimeout(() => AttemptContext.end(one, timedOut()), timeout)
+  }
+
+  /** Ends it with a reason, of which its worker's signal tells. */
+  static end (one: AttemptContext, reason: ItemError): void {
+    if (AttemptContext.isDone(one)) return
+    one.#settle(rejected(reason))
+    one.#reason = reason
+    one.#controller?.abort(reason)
+  }
+
+  #settle (outcome: Outcome<unknown>): void {
+    const onOutcome = this.#onOutcome
+    this.#onOutcome = undefined
+    if (this.#listener !== undefined) {
+      clearTimeout(this.#timer)
+      this.#watch.canceller.listeners.delete(this.#listener)
+    }
+    onOutcome?.(outcome)
+  }
 }
 
 /** Ends every attempt that is in progress under it, and every later one. */
@@ -42,16 +105,16 @@ export interface Canceller {
   readonly listeners: Set<(reason: ItemError) => void>
   cancel (reason: ItemError): void
   /** Arms an attempt, unless it has been done by the next turn of the event loop: most have, and need no timer. */
-  watch (pending: Pending): void
+  watch (one: AttemptContext): void
 }
 
 export function createCanceller (): Canceller {
   const listeners = new Set<(reason: ItemError) => void>()
   let cause: ItemError | undefined
-  let fresh: Pending[] = []
+  let fresh: AttemptContext[] = []
 
-  function takeFresh (): Pending[] {
-    const taken = fresh.filter(({ isDone }) => !isDone)
+  function takeFresh (): AttemptContext[] {
+    const taken = fresh.filter(one => !AttemptContext.isDone(one))
     fresh = []
     return taken
   }
@@ -61,85 +124,26 @@ export function createCanceller (): Canceller {
     listeners,
     cancel (reason) {
       cause ??= reason
-      for (const pending of takeFresh()) pending.end(reason)
+      for (const one of takeFresh()) AttemptContext.end(one, reason)
       for (const listener of [...listeners]) listener(reason)
     },
-    watch (pending) {
-      if (fresh.push(pending) === 1) setImmediate(() => { for (const one of takeFresh()) one.arm() })
+    watch (one) {
+      if (fresh.push(one) === 1) setImmediate(() => takeFresh().forEach(AttemptContext.arm))
     }
   }
 }
 
-/** How an attempt is watched. */
-export interface AttemptOptions {
-  readonly canceller: Canceller
-  /** Milliseconds that the attempt may take. @default no limit */
-  readonly timeout: number | undefined
-}
-
-/**
- * Calls `worker` and says what became of it, at once where it can: whatever it throws, rejects with, returns or never
- * answers is its outcome. It ends when its time is up or it is cancelled, although the work may go on; later news is
- * ignored. Synchronous work cannot be timed out.
- * @param conclude makes of the outcome what is wanted
- */
-export function attempt<T, C extends AttemptContext, R, E> (
-  worker: (item: T, context: C) => R | PromiseLike<R>, item: T, context: C, options: AttemptOptions, conclude: (outcome: Outcome<R>) => E
-): E | Promise<E> {
-  let returned: R | PromiseLike<R>
-  try {
-    returned = worker(item, context)
-    if (isThenable(returned)) return watch(Promise.resolve(returned), context, options, conclude)
-  } catch (error) {
-    return conclude(rejected(error))
-  }
-  return conclude(fulfilled(returned as Awaited<R>))
-}
-
-/** Waits for the promise, the attempt's time or its cancelling, whichever comes first. */
-function watch<R, E> (
-  promise: Promise<Awaited<R>>, context: AttemptContext, { canceller, timeout }: AttemptOptions, conclude: (outcome: Outcome<R>) => E
-): Promise<E> {
-  return new Promise(resolve => {
-    const pending = new PendingAttempt(context, canceller, timeout, (outcome: Outcome<R>) => resolve(conclude(outcome)))
-    // As `await` does it, because a worker's promise may have a `then` of its own that throws.
-    Promise.prototype.then.call(promise, value => pending.settle(fulfilled(value)), error => pending.settle(rejected(error)))
-    // Work that has cancelled itself was not watched yet.
-    if (canceller.reason === undefined) canceller.watch(pending)
-    else pending.end(canceller.reason)
+/** Makes an attempt as {@link AttemptContext.start} does. @returns the outcome where it is there at once */
+export function attempt<T, C extends AttemptContext, R> (
+  worker: (item: T, context: C) => R | PromiseLike<R>, item: T, context: C
+): Outcome<R> | Promise<Outcome<R>> {
+  let known: Outcome<R> | undefined
+  let tell: ((outcome: Outcome<R>) => void) | undefined
+  AttemptContext.start(worker, item, context, (outcome: Outcome<R>) => {
+    if (tell === undefined) known = outcome
+    else tell(outcome)
   })
-}
-
-class PendingAttempt<R> implements Pending {
-  isDone = false
-  #timer: NodeJS.Timeout | undefined
-  #listener: ((reason: ItemError) => void) | undefined
-
-  constructor (
-    private readonly context: AttemptContext, private readonly canceller: Canceller,
-    private readonly timeout: number | undefined, private readonly done: (outcome: Outcome<R>) => void
-  ) {}
-
-  arm (): void {
-    this.#listener = reason => this.end(reason)
-    this.canceller.listeners.add(this.#listener)
-    if (this.timeout !== undefined) this.#timer = setTimeout(() => this.end(timedOut()), this.timeout)
-  }
-
-  settle (outcome: Outcome<R>): void {
-    if (this.isDone) return
-    this.isDone = true
-    if (this.#listener !== undefined) {
-      clearTimeout(this.#timer)
-      this.canceller.listeners.delete(this.#listener)
-    }
-    this.done(outcome)
-  }
-
-  end (reason: ItemError): void {
-    this.settle(rejected(reason))
-    AttemptContext.abort(this.context, reason)
-  }
+  return known ?? new Promise(resolve => { tell = resolve })
 }
 
 /** Whether `await` would wait for it. */

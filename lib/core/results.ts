@@ -45,11 +45,12 @@ export function wordOne (one: unknown, contract: AnyContract, key: Key | null, p
  * returned may be one of its own, a result that is not worded any more has to have the client's.
  */
 export function followItems (given: readonly unknown[], keys: readonly (Key | null)[], name: string): boolean {
-  const known = new Set<unknown>(keys)
+  let known: Set<unknown> | undefined
   return given.every((one, index) => {
     const own = readKey(one, name)
     const key = keys[index] ?? null
     if (own === null || own === key) return true
+    known ??= new Set(keys)
     return (key === null || peek(() => isOutcome(one), false)) && !known.has(own)
   })
 }
@@ -94,6 +95,7 @@ function peek<T> (read: () => T, otherwise: T): T {
 export function assembleResults (
   results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, log: FastifyBaseLogger
 ): unknown[] {
+  if (inOrder && results.length === batch.total) return [...results]
   const found = inOrder
     ? new Map(results.map((one, index) => [batch.places[index], one]))
     : matchByKey(results, batch, contract.key, log)

@@ -1,7 +1,7 @@
 // Runs a worker over items, bounded, timed and abortable, and says what became of each.
 import { setImmediate } from 'node:timers/promises'
 import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
-import { attempt, AttemptContext, createCanceller, rejected, type AttemptOptions, type Canceller, type Outcome } from './attempt.js'
+import { attempt, AttemptContext, createCanceller, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
 import { delayAfter, isRetryable } from './backoff.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource, type Source } from './source.js'
@@ -36,7 +36,7 @@ interface Run<T, R> {
   /** Ends what is in progress. */
   readonly canceller: Canceller
   /** How an item is watched, where that is the same for all. */
-  readonly how: AttemptOptions
+  readonly how: Watch
   failures: number
   /** How many items have an outcome. */
   settled: number
@@ -156,17 +156,15 @@ function attemptItem<T, R> (run: Run<T, R>, item: T, index: number, count: numbe
   try {
     // Asked before the work begins: once it has, nothing may keep its promise from being watched.
     const how = typeof run.options.timeout === 'function' ? { canceller: run.canceller, timeout: timeoutOf(run.options.timeout, item) } : run.how
-    return attempt(run.worker, item, new ItemAttempt(index, count), how, asIs<Outcome<R>>)
+    return attempt(run.worker, item, new ItemAttempt(index, count, how))
   } catch (error) {
     return rejected(error)
   }
 }
 
-const asIs = <T>(value: T): T => value
-
 class ItemAttempt extends AttemptContext implements WorkerContext {
-  constructor (readonly index: number, readonly attempt: number) {
-    super()
+  constructor (readonly index: number, readonly attempt: number, how: Watch) {
+    super(how)
   }
 }
 

@@ -3,7 +3,7 @@ import { tasks, type FailureDetail, type Key } from '../../schemas/index.js'
 import { createCanceller } from '../core/attempt.js'
 import { cancelled, toFailure } from '../errors.js'
 import type { NewBatch, PlacedResult, PlacedTask } from './engine.js'
-import type { RunTask, TaskEnd } from './run-task.js'
+import type { RunTask, TaskAttempt, TaskEnd } from './run-task.js'
 import type { Runnable } from './scheduler.js'
 
 /** A batch that runs, or is about to. */
@@ -25,7 +25,8 @@ export interface RunOptions {
   readonly onReady: () => void
 }
 
-interface Try extends PlacedTask { readonly attempt: number }
+/** A task, and what is told of this attempt at it. */
+interface Try extends PlacedTask, TaskAttempt {}
 
 export function createRun ({ batchId, tasks: given, log }: NewBatch, options: RunOptions): BatchRun {
   let placed = given
@@ -41,7 +42,7 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
     if (retries.length > 0) return retries.shift()!
     open++
     const { index, task } = placed[begun++]!
-    const one = { index, task, attempt: 1 }
+    const one = { index, task, attempt: 1, batchId, log, canceller }
     if (begun === placed.length) forget()
     return one
   }
@@ -71,21 +72,20 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
     onResult({ index, result: tasks.fail(task.taskId as Key, why) })
   }
 
-  return {
+  const run: BatchRun = {
     waiting: () => placed.length - begun,
     isReady: () => retries.length > 0 || (open < concurrency && begun < placed.length),
     startNext (onEnded) {
       const one = next()
-      const end = runTask(one.task, { batchId, index: one.index, attempt: one.attempt, log, canceller })
-      if (!(end instanceof Promise)) {
+      let isRunning = true
+      let goesOn = false
+      runTask(one.task, one, end => {
+        isRunning = false
         note(one, end)
-        return false
-      }
-      end.then(ended => {
-        note(one, ended)
-        onEnded()
+        if (goesOn) onEnded(run)
       })
-      return true
+      goesOn = isRunning
+      return goesOn
     },
     cancel (why = toFailure(cancelled())) {
       const stopped = toFailure(cancelled())
@@ -99,4 +99,5 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
       for (const one of notBegun) fail(one, why)
     }
   }
+  return run
 }

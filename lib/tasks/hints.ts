@@ -3,32 +3,32 @@
 /** What a hint is about: one more result, or the last one. */
 export type HintKind = 'result' | 'end'
 
-/** The watchers of batches, by id. */
+/** The watchers of batches. */
 export interface Hints {
   /** @returns what ends it */
   watch (batchId: string, what: HintKind, onHint: () => void): () => void
   give (batchId: string, what: HintKind): void
 }
 
+type Watchers = Map<string, Set<() => void>>
+
 export function createHints (): Hints {
-  const watchers = new Map<string, Set<() => void>>()
-  const nameOf = (batchId: string, what: HintKind) => `${what} ${batchId}`
+  const watchers: Record<HintKind, Watchers> = { result: new Map(), end: new Map() }
 
   return {
     watch (batchId, what, onHint) {
-      const name = nameOf(batchId, what)
+      const ofBatch = watchers[what].get(batchId) ?? new Set()
       // Of its own, because one function may watch twice.
       const hear = () => onHint()
-      const hearers = watchers.get(name) ?? new Set()
-      watchers.set(name, hearers.add(hear))
+      watchers[what].set(batchId, ofBatch.add(hear))
       return () => {
-        hearers.delete(hear)
-        if (hearers.size === 0 && watchers.get(name) === hearers) watchers.delete(name)
+        ofBatch.delete(hear)
+        if (ofBatch.size === 0 && watchers[what].get(batchId) === ofBatch) watchers[what].delete(batchId)
       }
     },
     give (batchId, what) {
-      if (watchers.size === 0) return
-      for (const hear of watchers.get(nameOf(batchId, what)) ?? []) hear()
+      if (watchers[what].size === 0) return
+      for (const hear of watchers[what].get(batchId) ?? []) hear()
     }
   }
 }

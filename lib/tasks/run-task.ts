@@ -1,7 +1,7 @@
 // Makes one attempt at one task: the handler of its type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { attempt, AttemptContext, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
+import { AttemptContext, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
 import { logItemFailure } from '../core/item-log.js'
 import { createCompiler, type Validate } from '../core/item-validator.js'
@@ -37,8 +37,13 @@ export interface TaskEnd {
   readonly retryIn: number | undefined
 }
 
-/** Makes one attempt at a task, at once where the handler does not wait. Never throws or rejects. */
-export type RunTask = (task: Task, at: TaskAttempt) => TaskEnd | Promise<TaskEnd>
+/** Makes one attempt at a task. Never throws or rejects. */
+export interface RunTask {
+  /** @returns its end, at once where the handler does not wait */
+  (task: Task, at: TaskAttempt): TaskEnd | Promise<TaskEnd>
+  /** @param onEnd called with its end, once, perhaps at once; which costs less than a promise */
+  (task: Task, at: TaskAttempt, onEnd: (end: TaskEnd, at: TaskAttempt) => void): void
+}
 
 /** What tasks are run with. */
 export interface TaskRunnerOptions {
@@ -58,13 +63,24 @@ export function createTaskRunner ({ handlers, timeout, retries }: TaskRunnerOpti
     return [type, { run, timeout: definition.timeout ?? timeout }]
   }))
 
-  return (task, at) => {
+  function start (task: Task, at: TaskAttempt, onEnd: (end: TaskEnd, at: TaskAttempt) => void): void {
+    const conclude = (outcome: Outcome<unknown>) => onEnd(endOf(outcome, task, at, retries), at)
     const runner = runners.get(task.type)
-    if (runner === undefined) return endOf({ status: 'rejected', reason: unknownType() }, task, at, retries)
-    const { run, timeout } = runner
-    const options = { canceller: at.canceller, timeout }
-    return attempt(run, task.payload, new Context(task, at), options, outcome => endOf(outcome, task, at, retries))
+    if (runner === undefined) return conclude({ status: 'rejected', reason: unknownType() })
+    AttemptContext.start(runner.run, task.payload, new Context(task, at, runner.timeout), conclude)
   }
+
+  function runTask (task: Task, at: TaskAttempt, onEnd?: (end: TaskEnd, at: TaskAttempt) => void): TaskEnd | Promise<TaskEnd> | void {
+    if (onEnd !== undefined) return start(task, at, onEnd)
+    let known: TaskEnd | undefined
+    let tell: ((end: TaskEnd) => void) | undefined
+    start(task, at, end => {
+      if (tell === undefined) known = end
+      else tell(end)
+    })
+    return known ?? new Promise(resolve => { tell = resolve })
+  }
+  return runTask as RunTask
 }
 
 /** Not the client's fault: it was known where the batch was taken. */
@@ -85,8 +101,8 @@ class Context extends AttemptContext implements TaskContext {
   readonly attempt: number
   readonly #at: TaskAttempt
 
-  constructor ({ taskId }: Task, at: TaskAttempt) {
-    super()
+  constructor ({ taskId }: Task, at: TaskAttempt, timeout: number) {
+    super({ canceller: at.canceller, timeout })
     this.batchId = at.batchId
     this.taskId = taskId
     this.attempt = at.attempt

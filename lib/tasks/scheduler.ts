@@ -6,7 +6,7 @@ export interface Runnable {
   /** Whether it has a task that may start now. */
   isReady (): boolean
   /** Starts one. @returns whether it goes on until `onEnded` is called; false when it has ended already */
-  startNext (onEnded: () => void): boolean
+  startNext (onEnded: (batch: Runnable) => void): boolean
 }
 
 /** Shares the slots of one process among batches. */
@@ -22,46 +22,49 @@ const TURN_AFTER = 512
 export function createScheduler (maxRunning: number): Scheduler {
   const ring = new Set<Runnable>()
   let running = 0
-  let isPumping = false
-
-  function pump (): void {
-    if (isPumping) return
-    isPumping = true
-    if (startSome()) isPumping = false
-    else setImmediate(() => { isPumping = false; pump() })
-  }
-
-  /** @returns false when there is more to start, but others are to have their turn of the event loop first */
-  function startSome (): boolean {
-    let started = 0
-    for (const batch of ring) {
-      // Alone, it need not go round.
-      do {
-        if (running === maxRunning) return true
-        if (!batch.isReady()) {
-          ring.delete(batch)
-          break
-        }
-        if (started++ === TURN_AFTER) return false
-        start(batch)
-      } while (ring.size === 1)
-      // At the end again, behind those that wait; the loop gets there.
-      if (ring.delete(batch)) ring.add(batch)
-    }
-    return true
-  }
-
-  function start (batch: Runnable): void {
-    const goesOn = batch.startNext(() => {
-      running--
-      wake(batch)
-    })
-    if (goesOn) running++
-  }
+  let started = 0
+  let isBusy = false
 
   function wake (batch: Runnable): void {
     ring.add(batch)
-    pump()
+    if (!isBusy) startSome()
+  }
+
+  function startSome (): void {
+    isBusy = true
+    for (const batch of ring) {
+      if (running === maxRunning) break
+      if (started === TURN_AFTER) return giveTurn()
+      // At the end again if it has more, behind those that wait; the loop gets there.
+      ring.delete(batch)
+      if (!batch.isReady()) continue
+      ring.add(batch)
+      start(batch)
+    }
+    isBusy = false
+  }
+
+  /** Goes on when others have had their turn of the event loop. */
+  function giveTurn (): void {
+    setImmediate(() => {
+      started = 0
+      startSome()
+    })
+  }
+
+  /** @returns whether the task goes on */
+  function start (batch: Runnable): boolean {
+    started++
+    const goesOn = batch.startNext(onEnded)
+    if (goesOn) running++
+    return goesOn
+  }
+
+  function onEnded (batch: Runnable): void {
+    running--
+    // Alone it need not go round: one has ended, one begins.
+    const isAlone = !isBusy && ring.size <= 1 && started < TURN_AFTER
+    if (!isAlone || !batch.isReady() || !start(batch)) wake(batch)
   }
 
   return { wake }
