@@ -53,12 +53,14 @@ export async function persist<T> (
   act: () => Promise<T>, options: Persistence, onError?: (error: unknown) => void
 ): Promise<T> {
   const { maxAttempts = 6, maxDelay = LONGEST, signal } = options
-  for (let tries = 1; ; tries++) {
+  let tries = 0
+  while (true) {
     try {
       signal?.throwIfAborted()
       return await act()
     } catch (error) {
       signal?.throwIfAborted()
+      tries++
       onError?.(error)
       const { response, status = response?.status, statusCode = status } = Object(error) as RequestError
       const wait = readRetryAfter(response)
