@@ -50,7 +50,7 @@ export function batchFetch (url: string | URL, options: BatchFetchOptions = {}):
 
   async function send (batch: Call[]): Promise<void> {
     try {
-      const requests = await Promise.all(batch.map(({ request }, index) => describe(request, `${index}`, origin)))
+      const requests = await Promise.all(batch.map(({ request }, index) => describe(request, `${index}`)))
       const response = await fetch(base, {
         method: 'POST',
         headers: { ...typeof headers === 'function' ? headers() : headers, ...JSON_TYPE },
@@ -83,12 +83,13 @@ export function batchFetch (url: string | URL, options: BatchFetchOptions = {}):
 }
 
 /** The body goes as bytes, so that the route reads what was given, and nothing in it is taken for a reference. */
-async function describe (request: Request, id: string, origin: string): Promise<object> {
+async function describe (request: Request, id: string): Promise<object> {
+  const { pathname, search } = new URL(request.url)
   const bytes = new Uint8Array(await request.arrayBuffer())
   return {
     id,
     method: request.method,
-    url: request.url.slice(origin.length).replace(/#.*/, '').replace(/[{}]/g, encodeURIComponent),
+    url: (pathname + search).replace(/[{}]/g, encodeURIComponent),
     headers: Object.fromEntries(request.headers),
     ...bytes.length && { body: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), '')), encoding: 'base64' }
   }
@@ -98,9 +99,9 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 
 function toResponse (result: Result): Response {
   const { statusCode: status, encoding, headers = JSON_TYPE, body = result.headers ? undefined : result } = result
-  const isText = body === undefined || !/json/.test(headers['content-type']!)
+  const isJson = /json/.test(headers['content-type']!)
   return new Response(
-    encoding ? Uint8Array.from(atob(body as string), char => char.charCodeAt(0)) : isText ? body as string : JSON.stringify(body),
+    encoding ? Uint8Array.from(atob(body as string), char => char.charCodeAt(0)) : isJson ? JSON.stringify(body) : body as string,
     { status, headers }
   )
 }

@@ -1,7 +1,8 @@
 // Follows a batch that runs on the server until its results are there.
-import { isFailure, resultsOf, type AnyBody, type FailureOptions, type ResultOf } from './body.js'
+import { resultsOf, type AnyBody, type AnyResult, type FailureOptions, type ResultOf } from './body.js'
 import { expectResponse, readJson } from './errors.js'
 import { readEvents, type ServerEvent } from './events.js'
+import { partition } from './partition.js'
 import type { Summary } from './read-stream.js'
 import { persist, readRetryAfter, sleep, type Persistence } from './wait.js'
 
@@ -74,20 +75,22 @@ async function ask<B> (watch: Watch): Promise<{ response: Response, body: B & { 
 
 /** Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says. */
 async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, void> {
-  const { signal, silence = 45_000 } = watch.options
   const controller = new AbortController()
+  const { signal = controller.signal, silence = 45_000 } = watch.options
   const giveUp = () => {
     watch.isLive = false
     controller.abort()
   }
-  let timer = setTimeout(giveUp, silence)
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const wait = () => {
+    clearTimeout(timer)
+    timer = setTimeout(giveUp, silence)
+  }
+  wait()
   try {
-    const response = await request(watch, AbortSignal.any([controller.signal, ...signal ? [signal] : []]), '/events', 'text/event-stream')
+    const response = await request(watch, AbortSignal.any([controller.signal, signal]), '/events', 'text/event-stream')
     await expectResponse(response, 'text/event-stream').catch(giveUp)
-    yield * tellResults<B>(watch, readEvents(response.body!, () => {
-      clearTimeout(timer)
-      timer = setTimeout(giveUp, silence)
-    }))
+    yield * tellResults<B>(watch, readEvents(response.body!, wait))
   } catch {
     // Asked next, the server says what there is to say.
   } finally {
@@ -108,16 +111,15 @@ async function * tellResults<B> (watch: Watch, events: AsyncIterable<ServerEvent
 }
 
 function request ({ url, lastId, options: { headers } }: Watch, signal?: AbortSignal, path = '', accept = 'application/json'): Promise<Response> {
-  const resume = path && lastId ? { 'last-event-id': lastId } : undefined
-  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...headers, accept, ...resume }, signal })
+  const resume = path && lastId && { 'last-event-id': lastId }
+  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...headers, accept, ...resume || undefined }, signal })
 }
 
 /** Tells the results of which no event came, then that the batch is done. */
-async function * tellRest<B extends object> ({ seen, options: { failure } }: Watch, body: B): AsyncGenerator<BatchEvent<B>, void> {
+async function * tellRest<B extends object> ({ seen, options }: Watch, body: B): AsyncGenerator<BatchEvent<B>, void> {
   const results = resultsOf(body)
-  const total = results.length
-  const failed = results.filter(result => isFailure(result, failure)).length
-  const summary = { total, succeeded: total - failed, failed, pending: 0 }
+  const { succeeded, failed } = partition(results as AnyResult[], options)
+  const summary = { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
   for (const [index, result] of results.entries()) {
     if (!seen.has(index)) yield { type: 'result', index, result, summary }
   }
