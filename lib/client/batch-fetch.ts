@@ -48,26 +48,25 @@ export function batchFetch (url: string | URL, options: BatchFetchOptions = {}):
   const { origin } = base
   let calls: Call[] = []
 
-  async function send (batch: Call[]): Promise<void> {
-    try {
-      const requests = await Promise.all(batch.map(({ request }, index) => describe(request, `${index}`)))
-      const response = await fetch(base, {
-        method: 'POST',
-        headers: { ...typeof headers === 'function' ? headers() : headers, ...JSON_TYPE },
-        body: JSON.stringify({ requests })
-      })
-      if (!response.ok) throw new Error(`Batch answered ${response.status}`, { cause: response })
-      const { results } = await response.json() as { results: Result[] }
-      batch.forEach(({ resolve }, index) => resolve(toResponse(results[index]!)))
-    } catch (error) {
-      for (const { reject } of batch) reject(error)
-    }
+  async function send (batch: Call[]): Promise<Result[]> {
+    const requests = await Promise.all(batch.map(({ request }, index) => describe(request, `${index}`)))
+    const response = await fetch(base, {
+      method: 'POST',
+      headers: { ...typeof headers === 'function' ? headers() : headers, ...JSON_TYPE },
+      body: JSON.stringify({ requests })
+    })
+    if (!response.ok) throw new Error(`Batch answered ${response.status}`, { cause: response })
+    return (await response.json() as { results: Result[] }).results
   }
 
   function flush (): void {
     const open = calls.filter(({ request }) => !request.signal.aborted)
     calls = []
-    while (open[0]) send(open.splice(0, maxItems))
+    while (open[0]) {
+      const batch = open.splice(0, maxItems)
+      const sending = send(batch)
+      batch.forEach(({ resolve, reject }, index) => sending.then(results => resolve(toResponse(results[index]!))).catch(reject))
+    }
   }
 
   return async (input, init) => {

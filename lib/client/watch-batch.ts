@@ -36,9 +36,7 @@ interface Watch {
   /** The places of the items whose results have been told. */
   readonly seen: Set<number>
   /** Of the last event. */
-  lastId: string | undefined
-  /** Whether the events have not been given up. */
-  isLive: boolean
+  lastId?: string | undefined
 }
 
 /**
@@ -57,10 +55,11 @@ interface Watch {
 export async function * watchBatch<B extends object = AnyBody> (
   url: string | URL, options: WatchOptions = {}
 ): AsyncGenerator<BatchEvent<B>, void> {
-  const watch: Watch = { url: String(url), options, seen: new Set(), lastId: undefined, isLive: true }
+  const watch: Watch = { url: String(url), options, seen: new Set() }
+  let isLive = true
   while (true) {
-    if (watch.isLive) yield * followEvents<B>(watch)
-    const { response, body } = await persist(() => ask<B>(watch), options)
+    if (isLive) isLive = yield * followEvents<B>(watch)
+    const [response, body] = await persist(() => ask<B>(watch), options)
     if (response.status !== 202) return yield * tellRest<B>(watch, body as B)
     yield { type: 'progress', summary: body.summary }
     await sleep(readRetryAfter(response) || INTERVAL, options.signal)
@@ -68,17 +67,21 @@ export async function * watchBatch<B extends object = AnyBody> (
 }
 
 /** Asks how far the batch is; the answer is its body when it is done. */
-async function ask<B> (watch: Watch): Promise<{ response: Response, body: B & { summary: BatchSummary } }> {
+async function ask<B> (watch: Watch): Promise<[Response, B & { summary: BatchSummary }]> {
   const response = await request(watch, watch.options.signal)
-  return { response, body: await readJson(response) }
+  return [response, await readJson(response)]
 }
 
-/** Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says. */
-async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, void> {
+/**
+ * Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says.
+ * Returns whether there can be more, as they have not been given up.
+ */
+async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, boolean> {
   const controller = new AbortController()
   const { signal = controller.signal, silence = 45_000 } = watch.options
+  let isLive = true
   const giveUp = () => {
-    watch.isLive = false
+    isLive = false
     controller.abort()
   }
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -97,6 +100,7 @@ async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, v
     clearTimeout(timer)
     controller.abort()
   }
+  return isLive
 }
 
 async function * tellResults<B> (watch: Watch, events: AsyncIterable<ServerEvent>): AsyncGenerator<BatchEvent<B>, void> {
