@@ -42,8 +42,9 @@ interface Call {
  *   const fetch = batchFetch('/batch')
  *   const [ada, bob] = await Promise.all([fetch('/contacts/1'), fetch('/contacts/2')])  // one request
  */
-export function batchFetch (url: string | URL, options: BatchFetchOptions = {}): Fetch {
-  const { maxItems = 50, window = 0, headers, fetch = globalThis.fetch } = options
+export function batchFetch (
+  url: string | URL, { maxItems = 50, window = 0, headers, fetch = globalThis.fetch }: BatchFetchOptions = {}
+): Fetch {
   const base = new URL(url, (globalThis as { location?: { href: string } }).location?.href)
   const { origin } = base
   let calls: Call[] = []
@@ -90,7 +91,7 @@ async function describe (request: Request, id: string): Promise<object> {
     method: request.method,
     url: (pathname + search).replace(/[{}]/g, encodeURIComponent),
     headers: Object.fromEntries(request.headers),
-    ...bytes.length && { body: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), '')), encoding: 'base64' }
+    ...bytes.length && { body: btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join('')), encoding: 'base64' }
   }
 }
 

@@ -63,7 +63,7 @@ export function isFailure (result: unknown, word?: string): boolean {
   const { status, statusCode, code, retryable } = result as FailureMembers
   if (word !== undefined) return status === word
   if (typeof status === 'number') return status >= 400
-  return status === 'failed' || status === 'error' || (statusCode! >= 400 && (code ?? retryable) !== undefined)
+  return ['failed', 'error'].includes(status as string) || (statusCode! >= 400 && (code ?? retryable) !== undefined)
 }
 
 /** Whether a failure can be sent again. */
@@ -73,5 +73,5 @@ export function isRetryable (failure: unknown): boolean {
 
 /** The member of a result that is its key: the first one, as the server writes it, but for a stream's `index`. */
 export function keyNameOf (result: unknown): string | undefined {
-  return Object.keys(result as object).find(name => name !== 'index' && name !== 'status')
+  return Object.keys(result as object).find(name => !['index', 'status'].includes(name))
 }

@@ -66,7 +66,7 @@ export async function retryFailed<I, B extends object = AnyBody> (
     // An item without a key belongs to none of them.
     const keys = new Set<unknown>(again.map(result => keyOf(result) ?? again))
     pending = items.filter(item => keys.has(keyOf(item)))
-    const wait = again.reduce((longest, result) => Math.max(longest, retryAfterOf(result)), 0)
+    const wait = again.reduce((longest, result) => Math.max(longest, Number(result.retryAfter) * 1000 || 0), 0)
     if (pending.length === 0 || !await pause(wait, attempt, options)) return results
   }
 }
@@ -79,11 +79,6 @@ async function readBody<B extends object> (sending: Promise<B | Response>): Prom
 /** Reads the key of an item or of a result. One that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
 function keyReader (name?: string) {
   return (one: unknown): unknown => Object(one) === one ? (one as Record<string, unknown>)[name!] : one
-}
-
-/** Milliseconds that a failure asks to wait. */
-function retryAfterOf (failure: unknown): number {
-  return (failure as { retryAfter: number }).retryAfter * 1000 || 0
 }
 
 /** 128 random bits; unlike `crypto.randomUUID` also on pages without TLS. */

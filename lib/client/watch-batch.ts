@@ -26,9 +26,6 @@ export interface WatchOptions extends FailureOptions, Persistence {
   silence?: number
 }
 
-/** Milliseconds before the server is asked again when it does not say how many. */
-const INTERVAL = 1000
-
 /** What is known of a batch so far. */
 interface Watch {
   readonly url: string
@@ -59,21 +56,19 @@ export async function * watchBatch<B extends object = AnyBody> (
   let isLive = true
   while (true) {
     if (isLive) isLive = yield * followEvents<B>(watch)
-    const [response, body] = await persist(() => ask<B>(watch), options)
-    if (response.status !== 202) return yield * tellRest<B>(watch, body as B)
+    const [response, body] = await persist(async () => {
+      const response = await request(watch, options.signal)
+      return [response, await readJson<B & { summary: BatchSummary }>(response)] as const
+    }, options)
+    if (response.status !== 202) return yield * tellRest<B>(watch, body)
     yield { type: 'progress', summary: body.summary }
-    await sleep(readRetryAfter(response) || INTERVAL, options.signal)
+    // Once a second where the server does not say how often.
+    await sleep(readRetryAfter(response) || 1000, options.signal)
   }
 }
 
-/** Asks how far the batch is; the answer is its body when it is done. */
-async function ask<B> (watch: Watch): Promise<[Response, B & { summary: BatchSummary }]> {
-  const response = await request(watch, watch.options.signal)
-  return [response, await readJson(response)]
-}
-
 /**
- * Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says.
+ * Tells results as long as events come. Whatever goes wrong with them, the batch itself says what has become of it.
  * Returns whether there can be more, as they have not been given up.
  */
 async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, boolean> {
@@ -91,11 +86,13 @@ async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, b
   }
   wait()
   try {
-    const response = await request(watch, AbortSignal.any([controller.signal, signal]), '/events', 'text/event-stream')
-    await expectResponse(response, 'text/event-stream').catch(giveUp)
+    const accept = 'text/event-stream'
+    const resume = watch.lastId && { 'last-event-id': watch.lastId }
+    const response = await request(watch, AbortSignal.any([controller.signal, signal]), '/events', { accept, ...resume || {} })
+    await expectResponse(response, accept).catch(giveUp)
     yield * tellResults<B>(watch, readEvents(response.body!, wait))
   } catch {
-    // Asked next, the server says what there is to say.
+    // The batch is asked next, and says what there is to say.
   } finally {
     clearTimeout(timer)
     controller.abort()
@@ -114,9 +111,10 @@ async function * tellResults<B> (watch: Watch, events: AsyncIterable<ServerEvent
   }
 }
 
-function request ({ url, lastId, options: { headers } }: Watch, signal?: AbortSignal, path = '', accept = 'application/json'): Promise<Response> {
-  const resume = path && lastId && { 'last-event-id': lastId }
-  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...headers, accept, ...resume || undefined }, signal })
+function request (
+  { url, options }: Watch, signal?: AbortSignal, path = '', headers: Record<string, string> = { accept: 'application/json' }
+): Promise<Response> {
+  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...options.headers, ...headers }, signal })
 }
 
 /** Tells the results of which no event came, then that the batch is done. */
