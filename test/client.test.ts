@@ -72,12 +72,12 @@ t.test('with the word for failure, also failures that a handler worded without a
 t.test('results that are told apart by no type, numeric statuses and bare arrays are parted too', async t => {
   interface Loose { id: number, status: 'success' | 'error', message?: string, retryable?: boolean }
   const loose: Loose[] = [{ id: 1, status: 'success' }, { id: 2, status: 'error', message: 'No', retryable: true }]
-  const unknown: Record<string, AnyResult[]> = { anything: [{ status: 'fine' }, { status: 'odd', statusCode: 500, code: 'X' }, { status: 'odd', statusCode: 200, code: 'X' }] }
+  const unknown: Record<string, AnyResult[]> = { anything: [{ status: 'fine' }, { status: 'odd', statusCode: 500, code: 'X' }, { status: 'odd', statusCode: 200, code: 'X' }, { status: 'odd', statusCode: 503, retryable: true }] }
 
   t.strictSame(partition(loose), { succeeded: [loose[0]], failed: [loose[1]], retryable: [loose[1]] })
   same<ReturnType<typeof partition<Loose[]>>['failed'], Loose[]>()
   same<ReturnType<typeof partition<Loose[]>>['succeeded'], Loose[]>()
-  t.strictSame(partition(unknown), { succeeded: [unknown.anything![0], unknown.anything![2]], failed: [unknown.anything![1]], retryable: [] })
+  t.strictSame(partition(unknown), { succeeded: [unknown.anything![0], unknown.anything![2]], failed: [unknown.anything![1], unknown.anything![3]], retryable: [unknown.anything![3]] })
   t.strictSame(partition([{ status: 200 }, { status: 404 }]), { succeeded: [{ status: 200 }], failed: [{ status: 404 }], retryable: [] })
   t.strictSame(partition({ results: [] }), { succeeded: [], failed: [], retryable: [] })
 })

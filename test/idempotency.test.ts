@@ -527,6 +527,20 @@ t.test('answers of other kinds: none, one too long, one that is no bytes, and a 
   await waitFor('the claim to be let go', () => isCleared(intervals[0]!.timer))
 })
 
+t.test('bodies of other kinds are compared byte by byte', async t => {
+  const app = await build(t, { plugin: { idempotency: { store: memoryIdempotency() } } })
+  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.post('/bytes', { config: { multiStatus: generic } }, async (_request, reply) => reply.multiStatus([{ id: 1, status: 'success' }]))
+  const send = (payload: Buffer | string, type = 'application/octet-stream') =>
+    app.inject({ method: 'POST', url: '/bytes', payload, headers: { 'idempotency-key': type.replace('/', '-'), 'content-type': type } })
+
+  for (const [type, one, other] of [['application/octet-stream', Buffer.from([1, 2]), Buffer.from([1, 3])], ['text/plain', 'one', 'other']] as const) {
+    t.equal((await send(one, type)).statusCode, 207)
+    t.equal((await send(one, type)).headers['idempotency-replayed'], 'true')
+    t.equal((await send(other, type)).statusCode, 422)
+  }
+})
+
 t.test('the documentation says it, for routes that have it', async t => {
   const app = await build(t, { plugin: { docs: {}, idempotency: { store: memoryIdempotency(), required: true } } })
   app.route(bulkRoute({ url: '/items', contract: generic, item: Item, handler: () => {}, status: 'collapse' }))

@@ -216,4 +216,12 @@ t.test('an abort ends the waiting and the request with its reason', async t => {
     throw new TypeError('fetch failed')
   }, items, { signal: during.signal })
   await t.rejects(hanging, { message: 'Enough' })
+
+  const later = new AbortController()
+  const second = recorder(resultsBy(item => busy(item)), () => {
+    later.abort(reason)
+    throw new TypeError('fetch failed')
+  })
+  await t.rejects(retryFailed(second.send, items, { ...fast, signal: later.signal }), { message: 'Enough' })
+  t.equal(second.sent.length, 2)
 })

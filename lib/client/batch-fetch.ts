@@ -42,32 +42,32 @@ interface Call {
  *   const fetch = batchFetch('/batch')
  *   const [ada, bob] = await Promise.all([fetch('/contacts/1'), fetch('/contacts/2')])  // one request
  */
-export function batchFetch (url: string | URL, options: BatchFetchOptions = {}): Fetch {
-  const { maxItems = 50, window = 0, headers, fetch = globalThis.fetch } = options
+export function batchFetch (
+  url: string | URL, { maxItems = 50, window = 0, headers, fetch = globalThis.fetch }: BatchFetchOptions = {}
+): Fetch {
   const base = new URL(url, (globalThis as { location?: { href: string } }).location?.href)
   const { origin } = base
   let calls: Call[] = []
 
-  async function send (batch: Call[]): Promise<void> {
-    try {
-      const requests = await Promise.all(batch.map(({ request }, index) => describe(request, `${index}`, origin)))
-      const response = await fetch(base, {
-        method: 'POST',
-        headers: { ...typeof headers === 'function' ? headers() : headers, ...JSON_TYPE },
-        body: JSON.stringify({ requests })
-      })
-      if (!response.ok) throw new Error(`Batch answered ${response.status}`, { cause: response })
-      const { results } = await response.json() as { results: Result[] }
-      batch.forEach(({ resolve }, index) => resolve(toResponse(results[index]!)))
-    } catch (error) {
-      for (const { reject } of batch) reject(error)
-    }
+  async function send (batch: Call[]): Promise<Result[]> {
+    const requests = await Promise.all(batch.map(({ request }, index) => describe(request, `${index}`)))
+    const response = await fetch(base, {
+      method: 'POST',
+      headers: { ...typeof headers === 'function' ? headers() : headers, ...JSON_TYPE },
+      body: JSON.stringify({ requests })
+    })
+    if (!response.ok) throw new Error(`Batch answered ${response.status}`, { cause: response })
+    return (await response.json() as { results: Result[] }).results
   }
 
   function flush (): void {
     const open = calls.filter(({ request }) => !request.signal.aborted)
     calls = []
-    while (open[0]) send(open.splice(0, maxItems))
+    while (open[0]) {
+      const batch = open.splice(0, maxItems)
+      const sending = send(batch)
+      batch.forEach(({ resolve, reject }, index) => sending.then(results => resolve(toResponse(results[index]!))).catch(reject))
+    }
   }
 
   return async (input, init) => {
@@ -83,14 +83,15 @@ export function batchFetch (url: string | URL, options: BatchFetchOptions = {}):
 }
 
 /** The body goes as bytes, so that the route reads what was given, and nothing in it is taken for a reference. */
-async function describe (request: Request, id: string, origin: string): Promise<object> {
+async function describe (request: Request, id: string): Promise<object> {
+  const { pathname, search } = new URL(request.url)
   const bytes = new Uint8Array(await request.arrayBuffer())
   return {
     id,
     method: request.method,
-    url: request.url.slice(origin.length).replace(/#.*/, '').replace(/[{}]/g, encodeURIComponent),
+    url: (pathname + search).replace(/[{}]/g, encodeURIComponent),
     headers: Object.fromEntries(request.headers),
-    ...bytes.length && { body: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), '')), encoding: 'base64' }
+    ...bytes.length && { body: btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join('')), encoding: 'base64' }
   }
 }
 
@@ -98,9 +99,9 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 
 function toResponse (result: Result): Response {
   const { statusCode: status, encoding, headers = JSON_TYPE, body = result.headers ? undefined : result } = result
-  const isText = body === undefined || !/json/.test(headers['content-type']!)
+  const isJson = /json/.test(headers['content-type']!)
   return new Response(
-    encoding ? Uint8Array.from(atob(body as string), char => char.charCodeAt(0)) : isText ? body as string : JSON.stringify(body),
+    encoding ? Uint8Array.from(atob(body as string), char => char.charCodeAt(0)) : isJson ? JSON.stringify(body) : body as string,
     { status, headers }
   )
 }

@@ -1,4 +1,5 @@
 // What a body is made of: its one array of results, and which of them have failed.
+import { excerpt } from './errors.js'
 
 /** The words for a failure in the contracts that come with the package. */
 type BuiltInFailure = 'failed' | 'error'
@@ -48,13 +49,13 @@ export interface FailureOptions<W extends string = string> {
 }
 
 /** What a failure has beside its key, its status and its reason. */
-interface FailureMembers { status?: unknown, statusCode?: unknown, code?: unknown, retryable?: unknown, retryAfter?: unknown }
+interface FailureMembers { status?: unknown, statusCode?: number, code?: unknown, retryable?: unknown, retryAfter?: unknown }
 
 /** @throws TypeError when the body has no array of results, or several arrays */
 export function resultsOf<B extends object> (body: B): ResultOf<B>[] {
-  const arrays = Array.isArray(body) ? [body] : Object.values(body).filter<ResultOf<B>[]>(Array.isArray)
+  const arrays = [body, ...Object.values(body)].filter<ResultOf<B>[]>(Array.isArray)
   if (arrays.length === 1) return arrays[0]!
-  throw new TypeError(`Expected a body with one array; received ${JSON.stringify(body).slice(0, 200)}`)
+  throw new TypeError(`Expected a body with one array; received ${excerpt(body)}`)
 }
 
 /** Whether a result is that of an item that failed. */
@@ -62,15 +63,15 @@ export function isFailure (result: unknown, word?: string): boolean {
   const { status, statusCode, code, retryable } = result as FailureMembers
   if (word !== undefined) return status === word
   if (typeof status === 'number') return status >= 400
-  return status === 'failed' || status === 'error' || (Number(statusCode) >= 400 && (code ?? retryable) !== undefined)
+  return ['failed', 'error'].includes(status as string) || (statusCode! >= 400 && (code ?? retryable) !== undefined)
 }
 
-/** Whether a result is a failure that can be sent again. */
-export function isRetryable (result: unknown, word?: string): boolean {
-  return isFailure(result, word) && (result as FailureMembers).retryable === true
+/** Whether a failure can be sent again. */
+export function isRetryable (failure: unknown): boolean {
+  return (failure as FailureMembers).retryable === true
 }
 
 /** The member of a result that is its key: the first one, as the server writes it, but for a stream's `index`. */
 export function keyNameOf (result: unknown): string | undefined {
-  return Object.keys(result as object).find(name => name !== 'index' && name !== 'status')
+  return Object.keys(result as object).find(name => !['index', 'status'].includes(name))
 }

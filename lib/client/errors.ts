@@ -1,7 +1,9 @@
 // What the functions of the client throw.
 
-/** How many characters of the failures the message shows. */
-const SHOWN = 300
+/** As much of a value as a message shows. */
+export function excerpt (value: unknown): string {
+  return JSON.stringify(value).slice(0, 300)
+}
 
 /** Some items of a batch, or all, have failed. */
 export class PartialFailureError<F = unknown, S = unknown> extends Error {
@@ -12,7 +14,7 @@ export class PartialFailureError<F = unknown, S = unknown> extends Error {
    * @param succeeded the results of the others
    */
   constructor (readonly failed: F[], readonly succeeded: S[]) {
-    super(`${failed.length} of ${failed.length + succeeded.length} items failed: ${JSON.stringify(failed).slice(0, SHOWN)}`)
+    super(`${failed.length} of ${failed.length + succeeded.length} items failed: ${excerpt(failed)}`)
   }
 }
 
@@ -27,7 +29,7 @@ export class ResponseError extends Error {
    * @param body undefined where it was no JSON
    */
   constructor (readonly response: Response, readonly body?: { readonly message?: unknown }) {
-    super(`Received ${response.status} ${String(body?.message ?? response.statusText)}`)
+    super(`Received ${response.status} ${body?.message ?? response.statusText}`)
     this.status = response.status
   }
 }
@@ -44,12 +46,12 @@ export class StreamCutError extends Error {
 
 /** @throws ResponseError unless the response is of the 2xx kind and, where `type` is given, of that content type */
 export async function expectResponse (response: Response, type = ''): Promise<void> {
-  if (response.ok && (response.headers.get('content-type') ?? '').includes(type)) return
+  if (response.ok && String(response.headers.get('content-type')).includes(type)) return
   throw new ResponseError(response, await response.json().catch(() => undefined) as { message?: unknown })
 }
 
 /** The JSON in a response. @throws ResponseError unless it is of the 2xx kind */
 export async function readJson<B> (response: Response): Promise<B> {
   await expectResponse(response)
-  return await response.json() as B
+  return response.json() as Promise<B>
 }

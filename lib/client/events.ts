@@ -14,7 +14,7 @@ export async function * readEvents (stream: ReadableStream<Uint8Array>, onChunk?
   for await (const line of readLines(stream, onChunk)) {
     const [, name, value] = /^(\w*):? ?(.*)/.exec(line)!
     if (name) fields[name] = value!
-    else if (line.trim() === '') {
+    else if (!line.trim()) {
       if (fields.data) yield fields as unknown as ServerEvent
       fields = {}
     }

@@ -11,13 +11,13 @@ export async function * readLines (stream: ReadableStream<Uint8Array>, onChunk?:
   try {
     while (true) {
       const { done, value } = await reader.read()
-      if (value !== undefined) onChunk?.()
+      if (value) onChunk?.()
       const lines = (rest + decoder.decode(value, { stream: !done })).split('\n')
       rest = lines.pop()!
       yield * lines
       if (done) break
     }
-    if (rest !== '') yield rest
+    if (rest) yield rest
   } finally {
     reader.cancel().catch(() => {})
   }

@@ -21,9 +21,10 @@ export function partition<B extends object, const W extends StatusOf<ResultOf<B>
   body: B, { failure }: FailureOptions<W> = {}
 ): Partition<ResultOf<B>, W> {
   const results = resultsOf(body)
+  const failed = results.filter(result => isFailure(result, failure))
   return {
     succeeded: results.filter(result => !isFailure(result, failure)),
-    failed: results.filter(result => isFailure(result, failure)),
-    retryable: results.filter(result => isRetryable(result, failure))
+    failed,
+    retryable: failed.filter(isRetryable)
   } as unknown as Partition<ResultOf<B>, W>
 }

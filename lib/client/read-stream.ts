@@ -26,9 +26,10 @@ export async function * readStream<R extends object = AnyResult> (
   try {
     for await (const text of readLines(response.body!)) {
       const line = JSON.parse(text) as Line
-      if (line.summary?.total === received && line.index === undefined) return line.summary
-      // Neither a result nor the right summary.
-      if (line.index === undefined) break
+      if (line.index === undefined) {
+        if (line.summary?.total === received) return line.summary
+        break
+      }
       received++
       yield line as R & { index: number }
     }

@@ -1,7 +1,8 @@
 // Sends what can still succeed again, until all did or it is no use.
-import { isRetryable, keyNameOf, resultsOf, type AnyBody, type FailureOptions, type ResultOf } from './body.js'
+import { keyNameOf, resultsOf, type AnyBody, type AnyResult, type FailureOptions, type ResultOf } from './body.js'
 import { readJson } from './errors.js'
-import { LONGEST, pause, persist, type Persistence } from './wait.js'
+import { partition } from './partition.js'
+import { pause, persist, type Persistence } from './wait.js'
 
 /** What `send` is told beside its items. */
 export interface Attempt {
@@ -45,30 +46,28 @@ export type Send<I, B> = (items: I[], attempt: Attempt) => Promise<B | Response>
 export async function retryFailed<I, B extends object = AnyBody> (
   send: Send<I, B>, items: readonly I[], options: RetryOptions<ResultOf<B>> = {}
 ): Promise<ResultOf<B>[]> {
-  const { key, maxAttempts = 6, maxDelay = LONGEST, signal, failure, onAttempt } = options
+  const { key, signal, onAttempt } = options
   let results: ResultOf<B>[] | undefined
   let pending = [...items]
   for (let attempt = 0; ;) {
     const idempotencyKey = createKey()
     const act = () => readBody(send(pending, { attempt: ++attempt, idempotencyKey, signal }))
-    const body = await persist(act, { ...options, maxAttempts: maxAttempts - attempt }, error => onAttempt?.(attempt, results, error))
-      .catch(error => {
-        if (results === undefined || signal?.aborted) throw error
-      })
-    if (body === undefined) return results!
+    const body = await persist(act, options, error => onAttempt?.(attempt, results, error), attempt).catch(error => {
+      if (!results || signal?.aborted) throw error
+    })
+    if (!body) return results!
     const latest = resultsOf<B>(body)
     if (latest.length !== pending.length) throw new TypeError(`Expected ${pending.length} results; received ${latest.length}`)
     const keyOf = keyReader(key ?? keyNameOf(latest[0]))
     const byKey = new Map(latest.map(result => [keyOf(result), result]))
     results = results?.map(result => byKey.get(keyOf(result)) ?? result) ?? latest
     onAttempt?.(attempt, results)
-    const again = results.filter(result => isRetryable(result, failure))
+    const again = partition(results as AnyResult[], options).retryable
     // An item without a key belongs to none of them.
     const keys = new Set<unknown>(again.map(result => keyOf(result) ?? again))
     pending = items.filter(item => keys.has(keyOf(item)))
-    const wait = again.reduce((longest, result) => Math.max(longest, retryAfterOf(result)), 0)
-    if (pending.length === 0 || attempt >= maxAttempts || wait > maxDelay) return results
-    await pause(wait, attempt, options)
+    const wait = again.reduce((longest, result) => Math.max(longest, Number(result.retryAfter) * 1000 || 0), 0)
+    if (pending.length === 0 || !await pause(wait, attempt, options)) return results
   }
 }
 
@@ -80,11 +79,6 @@ async function readBody<B extends object> (sending: Promise<B | Response>): Prom
 /** Reads the key of an item or of a result. One that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
 function keyReader (name?: string) {
   return (one: unknown): unknown => Object(one) === one ? (one as Record<string, unknown>)[name!] : one
-}
-
-/** Milliseconds that a failure asks to wait. */
-function retryAfterOf (failure: unknown): number {
-  return (failure as { retryAfter: number }).retryAfter * 1000 || 0
 }
 
 /** 128 random bits; unlike `crypto.randomUUID` also on pages without TLS. */

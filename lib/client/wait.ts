@@ -1,31 +1,27 @@
 // Waiting before the next try.
 
-/** Milliseconds that no wait exceeds when nobody says otherwise. */
-export const LONGEST = 60_000
-
 /** A longer timer fires at once. */
 const MAX_TIMEOUT = 2 ** 31 - 1
 
 /** Resolves after a time; rejects with the signal's reason when it aborts. */
-export function sleep (ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
+export async function sleep (ms: number, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted()
+  await new Promise<void>(resolve => {
     const end = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', end)
-      if (signal?.aborted) reject(signal.reason)
-      else resolve()
+      resolve()
     }
     const timer = setTimeout(end, Math.min(ms, MAX_TIMEOUT))
     signal?.addEventListener('abort', end)
-    if (signal?.aborted) end()
   })
+  signal?.throwIfAborted()
 }
 
 /** Milliseconds that a response, if there is one, asks to wait (RFC 9110 section 10.2.3); 0 when it does not. */
 export function readRetryAfter (response?: Response): number {
   const value = response?.headers.get('retry-after')
-  const seconds = Number(value)
-  return Math.max(0, Number.isNaN(seconds) ? Date.parse(value!) - Date.now() : seconds * 1000) || 0
+  return Math.max(0, Number(value) * 1000 || Date.parse(value!) - Date.now()) || 0
 }
 
 /** How to go on after a request that brought nothing. */
@@ -43,17 +39,29 @@ export interface Persistence {
 /** As much of an error as is looked at, whichever client made it. */
 interface RequestError { status?: number, statusCode?: number, response?: Response }
 
-/** Waits as long as the server asks to, and long enough that clients which failed together do not come back together. */
-export function pause (asked: number, tries: number, { backoff = 500, maxDelay = LONGEST, signal }: Persistence): Promise<void> {
-  return sleep(Math.max(asked, Math.random() * Math.min(backoff * 2 ** (tries - 1), maxDelay)), signal)
+/**
+ * Waits as long as the server asks to, and long enough that clients which failed together do not come back together.
+ * @param asked milliseconds that the server asks to wait
+ * @param tries how many requests have been sent
+ * @returns whether another one may be sent; when not, there was no wait
+ */
+export async function pause (
+  asked: number, tries: number, { maxAttempts = 6, backoff = 500, maxDelay = 60_000, signal }: Persistence
+): Promise<boolean> {
+  if (tries >= maxAttempts || asked > maxDelay) return false
+  await sleep(Math.max(asked, Math.random() * Math.min(backoff * 2 ** (tries - 1), maxDelay)), signal)
+  return true
 }
 
-/** Tries until it works, or fails with a status code that another try would bring again. */
+/**
+ * Tries until it works, or fails with a status code that another try would bring again.
+ * @param tries how many requests have been sent before
+ */
 export async function persist<T> (
-  act: () => Promise<T>, options: Persistence, onError?: (error: unknown) => void
+  act: () => Promise<T>, options: Persistence, onError?: (error: unknown) => void, tries = 0
 ): Promise<T> {
-  const { maxAttempts = 6, maxDelay = LONGEST, signal } = options
-  for (let tries = 1; ; tries++) {
+  const { signal } = options
+  while (true) {
     try {
       signal?.throwIfAborted()
       return await act()
@@ -61,10 +69,8 @@ export async function persist<T> (
       signal?.throwIfAborted()
       onError?.(error)
       const { response, status = response?.status, statusCode = status } = Object(error) as RequestError
-      const wait = readRetryAfter(response)
       const isFinal = statusCode! < 500 && ![408, 409, 425, 429].includes(statusCode!)
-      if (isFinal || tries >= maxAttempts || wait > maxDelay) throw error
-      await pause(wait, tries, options)
+      if (isFinal || !await pause(readRetryAfter(response), ++tries, options)) throw error
     }
   }
 }

@@ -1,7 +1,8 @@
 // Follows a batch that runs on the server until its results are there.
-import { isFailure, resultsOf, type AnyBody, type FailureOptions, type ResultOf } from './body.js'
+import { resultsOf, type AnyBody, type AnyResult, type FailureOptions, type ResultOf } from './body.js'
 import { expectResponse, readJson } from './errors.js'
 import { readEvents, type ServerEvent } from './events.js'
+import { partition } from './partition.js'
 import type { Summary } from './read-stream.js'
 import { persist, readRetryAfter, sleep, type Persistence } from './wait.js'
 
@@ -25,9 +26,6 @@ export interface WatchOptions extends FailureOptions, Persistence {
   silence?: number
 }
 
-/** Milliseconds before the server is asked again when it does not say how many. */
-const INTERVAL = 1000
-
 /** What is known of a batch so far. */
 interface Watch {
   readonly url: string
@@ -35,9 +33,7 @@ interface Watch {
   /** The places of the items whose results have been told. */
   readonly seen: Set<number>
   /** Of the last event. */
-  lastId: string | undefined
-  /** Whether the events have not been given up. */
-  isLive: boolean
+  lastId?: string | undefined
 }
 
 /**
@@ -56,44 +52,52 @@ interface Watch {
 export async function * watchBatch<B extends object = AnyBody> (
   url: string | URL, options: WatchOptions = {}
 ): AsyncGenerator<BatchEvent<B>, void> {
-  const watch: Watch = { url: String(url), options, seen: new Set(), lastId: undefined, isLive: true }
+  const watch: Watch = { url: String(url), options, seen: new Set() }
+  let isLive = true
   while (true) {
-    if (watch.isLive) yield * followEvents<B>(watch)
-    const { response, body } = await persist(() => ask<B>(watch), options)
-    if (response.status !== 202) return yield * tellRest<B>(watch, body as B)
+    if (isLive) isLive = yield * followEvents<B>(watch)
+    const [response, body] = await persist(async () => {
+      const response = await request(watch, options.signal)
+      return [response, await readJson<B & { summary: BatchSummary }>(response)] as const
+    }, options)
+    if (response.status !== 202) return yield * tellRest<B>(watch, body)
     yield { type: 'progress', summary: body.summary }
-    await sleep(readRetryAfter(response) || INTERVAL, options.signal)
+    // Once a second where the server does not say how often.
+    await sleep(readRetryAfter(response) || 1000, options.signal)
   }
 }
 
-/** Asks how far the batch is; the answer is its body when it is done. */
-async function ask<B> (watch: Watch): Promise<{ response: Response, body: B & { summary: BatchSummary } }> {
-  const response = await request(watch, watch.options.signal)
-  return { response, body: await readJson(response) }
-}
-
-/** Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says. */
-async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, void> {
-  const { signal, silence = 45_000 } = watch.options
+/**
+ * Tells results as long as events come. Whatever goes wrong with them, the batch itself says what has become of it.
+ * Returns whether there can be more, as they have not been given up.
+ */
+async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, boolean> {
   const controller = new AbortController()
+  const { signal = controller.signal, silence = 45_000 } = watch.options
+  let isLive = true
   const giveUp = () => {
-    watch.isLive = false
+    isLive = false
     controller.abort()
   }
-  let timer = setTimeout(giveUp, silence)
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const wait = () => {
+    clearTimeout(timer)
+    timer = setTimeout(giveUp, silence)
+  }
+  wait()
   try {
-    const response = await request(watch, AbortSignal.any([controller.signal, ...signal ? [signal] : []]), '/events', 'text/event-stream')
-    await expectResponse(response, 'text/event-stream').catch(giveUp)
-    yield * tellResults<B>(watch, readEvents(response.body!, () => {
-      clearTimeout(timer)
-      timer = setTimeout(giveUp, silence)
-    }))
+    const accept = 'text/event-stream'
+    const resume = watch.lastId && { 'last-event-id': watch.lastId }
+    const response = await request(watch, AbortSignal.any([controller.signal, signal]), '/events', { accept, ...resume || {} })
+    await expectResponse(response, accept).catch(giveUp)
+    yield * tellResults<B>(watch, readEvents(response.body!, wait))
   } catch {
-    // Asked next, the server says what there is to say.
+    // The batch is asked next, and says what there is to say.
   } finally {
     clearTimeout(timer)
     controller.abort()
   }
+  return isLive
 }
 
 async function * tellResults<B> (watch: Watch, events: AsyncIterable<ServerEvent>): AsyncGenerator<BatchEvent<B>, void> {
@@ -107,17 +111,17 @@ async function * tellResults<B> (watch: Watch, events: AsyncIterable<ServerEvent
   }
 }
 
-function request ({ url, lastId, options: { headers } }: Watch, signal?: AbortSignal, path = '', accept = 'application/json'): Promise<Response> {
-  const resume = path && lastId ? { 'last-event-id': lastId } : undefined
-  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...headers, accept, ...resume }, signal })
+function request (
+  { url, options }: Watch, signal?: AbortSignal, path = '', headers: Record<string, string> = { accept: 'application/json' }
+): Promise<Response> {
+  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...options.headers, ...headers }, signal })
 }
 
 /** Tells the results of which no event came, then that the batch is done. */
-async function * tellRest<B extends object> ({ seen, options: { failure } }: Watch, body: B): AsyncGenerator<BatchEvent<B>, void> {
+async function * tellRest<B extends object> ({ seen, options }: Watch, body: B): AsyncGenerator<BatchEvent<B>, void> {
   const results = resultsOf(body)
-  const total = results.length
-  const failed = results.filter(result => isFailure(result, failure)).length
-  const summary = { total, succeeded: total - failed, failed, pending: 0 }
+  const { succeeded, failed } = partition(results as AnyResult[], options)
+  const summary = { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
   for (const [index, result] of results.entries()) {
     if (!seen.has(index)) yield { type: 'result', index, result, summary }
   }
