@@ -62,8 +62,7 @@ export function resultsOf<B extends object> (body: B): ResultOf<B>[] {
 export function isFailure (result: unknown, word?: string): boolean {
   const { status, statusCode, code, retryable } = result as FailureMembers
   if (word !== undefined) return status === word
-  if (typeof status === 'number') return status >= 400
-  return ['failed', 'error'].includes(status as string) || (statusCode! >= 400 && (code ?? retryable) !== undefined)
+  return ['failed', 'error'].includes(status as string) || Number(status) >= 400 || (statusCode! >= 400 && (code ?? retryable) !== undefined)
 }
 
 /** Whether a failure can be sent again. */

@@ -58,7 +58,9 @@ export async function retryFailed<I, B extends object = AnyBody> (
     if (!body) return results!
     const latest = resultsOf<B>(body)
     if (latest.length !== pending.length) throw new TypeError(`Expected ${pending.length} results; received ${latest.length}`)
-    const keyOf = keyReader(key ?? keyNameOf(latest[0]))
+    const name = key ?? keyNameOf(latest[0])!
+    // One that is no object is its own key, as the names in `["a.txt", "b.txt"]`.
+    const keyOf = (one: unknown) => Object(one) === one ? (one as Record<string, unknown>)[name] : one
     const byKey = new Map(latest.map(result => [keyOf(result), result]))
     results = results?.map(result => byKey.get(keyOf(result)) ?? result) ?? latest
     onAttempt?.(attempt, results)
@@ -74,11 +76,6 @@ export async function retryFailed<I, B extends object = AnyBody> (
 async function readBody<B extends object> (sending: Promise<B | Response>): Promise<B> {
   const sent = await sending
   return 'json' in sent ? readJson<B>(sent as Response) : sent as B
-}
-
-/** Reads the key of an item or of a result. One that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
-function keyReader (name?: string) {
-  return (one: unknown): unknown => Object(one) === one ? (one as Record<string, unknown>)[name!] : one
 }
 
 /** 128 random bits; unlike `crypto.randomUUID` also on pages without TLS. */
