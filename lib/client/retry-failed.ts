@@ -50,8 +50,12 @@ export async function retryFailed<I, B extends object = AnyBody> (
   let results: ResultOf<B>[] | undefined
   let pending = [...items]
   for (let attempt = 0; ;) {
-    const idempotencyKey = createKey()
-    const act = () => readBody(send(pending, { attempt: ++attempt, idempotencyKey, signal }))
+    // 128 random bits; unlike `crypto.randomUUID` also on pages without TLS.
+    const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join('-')
+    const act = async () => {
+      const sent = await send(pending, { attempt: ++attempt, idempotencyKey, signal })
+      return 'json' in sent ? readJson<B>(sent as Response) : sent as B
+    }
     const body = await persist(act, options, error => onAttempt?.(attempt, results, error), attempt).catch(error => {
       if (!results || signal?.aborted) throw error
     })
@@ -71,14 +75,4 @@ export async function retryFailed<I, B extends object = AnyBody> (
     const wait = again.reduce((longest, result) => Math.max(longest, Number(result.retryAfter) * 1000 || 0), 0)
     if (pending.length === 0 || !await pause(wait, attempt, options)) return results
   }
-}
-
-async function readBody<B extends object> (sending: Promise<B | Response>): Promise<B> {
-  const sent = await sending
-  return 'json' in sent ? readJson<B>(sent as Response) : sent as B
-}
-
-/** 128 random bits; unlike `crypto.randomUUID` also on pages without TLS. */
-function createKey (): string {
-  return crypto.getRandomValues(new Uint32Array(4)).join('-')
 }

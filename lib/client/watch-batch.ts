@@ -42,7 +42,7 @@ export interface WatchOptions extends FailureOptions, Persistence {
 export async function * watchBatch<B extends object = AnyBody> (
   url: string | URL, options: WatchOptions = {}
 ): AsyncGenerator<BatchEvent<B>, void> {
-  const { headers, signal, silence = 45_000, failure } = options
+  const { headers, signal, silence = 45_000 } = options
   const address = String(url)
   /** The places of the items whose results have been told. */
   const seen = new Set<number>()
@@ -81,7 +81,7 @@ export async function * watchBatch<B extends object = AnyBody> (
     try {
       const accept = 'text/event-stream'
       const ends = AbortSignal.any([controller.signal, signal ?? controller.signal])
-      const response = await request(ends, '/events', { accept, ...lastId ? { 'last-event-id': lastId } : {} })
+      const response = await request(ends, '/events', { accept, ...lastId && { 'last-event-id': lastId } })
       await expectResponse(response, accept).catch(giveUp)
       for await (const { event, data, id } of readEvents(response.body!, wait)) {
         if (event === 'done') return
@@ -100,7 +100,7 @@ export async function * watchBatch<B extends object = AnyBody> (
   /** Tells the results of which no event came, then that the batch is done. */
   function * tellRest (body: B): Generator<BatchEvent<B>, void> {
     const results = resultsOf(body)
-    const { succeeded, failed } = partition(results as AnyResult[], { failure })
+    const { succeeded, failed } = partition(results as AnyResult[], options)
     const summary = { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
     for (const [index, result] of results.entries()) yield * tell(index, result, summary)
     yield { type: 'done', body, summary }
