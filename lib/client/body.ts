@@ -61,12 +61,8 @@ export function resultsOf<B extends object> (body: B): ResultOf<B>[] {
 export function isFailure (result: unknown, word?: string): boolean {
   const { status, statusCode, code, retryable } = result as FailureMembers
   if (word !== undefined) return status === word
-  return ['failed', 'error'].includes(status as string) || Number(status) >= 400 || (statusCode! >= 400 && (code ?? retryable) !== undefined)
-}
-
-/** Whether a failure can be sent again. */
-export function isRetryable (failure: unknown): boolean {
-  return (failure as FailureMembers).retryable === true
+  if (typeof status === 'number') return status >= 400
+  return status === 'failed' || status === 'error' || (statusCode! >= 400 && (code ?? retryable) !== undefined)
 }
 
 /** The member of a result that is its key: the first one, as the server writes it, but for a stream's `index`. */
