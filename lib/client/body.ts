@@ -1,5 +1,4 @@
 // What a body is made of: its one array of results, and which of them have failed.
-import { excerpt } from './errors.js'
 
 /** The words for a failure in the contracts that come with the package. */
 type BuiltInFailure = 'failed' | 'error'
@@ -55,7 +54,7 @@ interface FailureMembers { status?: unknown, statusCode?: number, code?: unknown
 export function resultsOf<B extends object> (body: B): ResultOf<B>[] {
   const arrays = [body, ...Object.values(body)].filter<ResultOf<B>[]>(Array.isArray)
   if (arrays.length === 1) return arrays[0]!
-  throw new TypeError(`Expected a body with one array; received ${excerpt(body)}`)
+  throw new TypeError(`Expected a body with one array; received ${JSON.stringify(body).slice(0, 300)}`)
 }
 
 /** Whether a result is that of an item that failed. */
@@ -63,15 +62,10 @@ export function isFailure (result: unknown, word?: string): boolean {
   const { status, statusCode, code, retryable } = result as FailureMembers
   if (word !== undefined) return status === word
   if (typeof status === 'number') return status >= 400
-  return ['failed', 'error'].includes(status as string) || (statusCode! >= 400 && (code ?? retryable) !== undefined)
-}
-
-/** Whether a failure can be sent again. */
-export function isRetryable (failure: unknown): boolean {
-  return (failure as FailureMembers).retryable === true
+  return status === 'failed' || status === 'error' || (statusCode! >= 400 && (code ?? retryable) !== undefined)
 }
 
 /** The member of a result that is its key: the first one, as the server writes it, but for a stream's `index`. */
 export function keyNameOf (result: unknown): string | undefined {
-  return Object.keys(result as object).find(name => !['index', 'status'].includes(name))
+  return Object.keys(result as object).find(name => name !== 'index' && name !== 'status')
 }

@@ -1,10 +1,5 @@
 // What the functions of the client throw.
 
-/** As much of a value as a message shows. */
-export function excerpt (value: unknown): string {
-  return JSON.stringify(value).slice(0, 300)
-}
-
 /** Some items of a batch, or all, have failed. */
 export class PartialFailureError<F = unknown, S = unknown> extends Error {
   override readonly name = 'PartialFailureError'
@@ -14,7 +9,7 @@ export class PartialFailureError<F = unknown, S = unknown> extends Error {
    * @param succeeded the results of the others
    */
   constructor (readonly failed: F[], readonly succeeded: S[]) {
-    super(`${failed.length} of ${failed.length + succeeded.length} items failed: ${excerpt(failed)}`)
+    super(`${failed.length} of ${failed.length + succeeded.length} items failed: ${JSON.stringify(failed).slice(0, 300)}`)
   }
 }
 

@@ -1,5 +1,5 @@
 // Tells the results that worked from those that did not.
-import { isFailure, isRetryable, resultsOf, type FailureOf, type FailureOptions, type ResultOf, type StatusOf, type SuccessOf } from './body.js'
+import { isFailure, resultsOf, type FailureOf, type FailureOptions, type ResultOf, type StatusOf, type SuccessOf } from './body.js'
 
 /** Results by what became of their items, each list in the order of the body. */
 export interface Partition<R, W = never> {
@@ -25,6 +25,6 @@ export function partition<B extends object, const W extends StatusOf<ResultOf<B>
   return {
     succeeded: results.filter(result => !isFailure(result, failure)),
     failed,
-    retryable: failed.filter(isRetryable)
+    retryable: failed.filter(result => (result as { retryable?: unknown }).retryable === true)
   } as unknown as Partition<ResultOf<B>, W>
 }

@@ -50,15 +50,21 @@ export async function retryFailed<I, B extends object = AnyBody> (
   let results: ResultOf<B>[] | undefined
   let pending = [...items]
   for (let attempt = 0; ;) {
-    const idempotencyKey = createKey()
-    const act = () => readBody(send(pending, { attempt: ++attempt, idempotencyKey, signal }))
+    // 128 random bits; unlike `crypto.randomUUID` also on pages without TLS.
+    const idempotencyKey = crypto.getRandomValues(new Uint32Array(4)).join('-')
+    const act = async () => {
+      const sent = await send(pending, { attempt: ++attempt, idempotencyKey, signal })
+      return 'json' in sent ? readJson<B>(sent as Response) : sent as B
+    }
     const body = await persist(act, options, error => onAttempt?.(attempt, results, error), attempt).catch(error => {
       if (!results || signal?.aborted) throw error
     })
     if (!body) return results!
     const latest = resultsOf<B>(body)
     if (latest.length !== pending.length) throw new TypeError(`Expected ${pending.length} results; received ${latest.length}`)
-    const keyOf = keyReader(key ?? keyNameOf(latest[0]))
+    const name = key ?? keyNameOf(latest[0])!
+    // One that is no object is its own key, as the names in `["a.txt", "b.txt"]`.
+    const keyOf = (one: unknown) => Object(one) === one ? (one as Record<string, unknown>)[name] : one
     const byKey = new Map(latest.map(result => [keyOf(result), result]))
     results = results?.map(result => byKey.get(keyOf(result)) ?? result) ?? latest
     onAttempt?.(attempt, results)
@@ -69,19 +75,4 @@ export async function retryFailed<I, B extends object = AnyBody> (
     const wait = again.reduce((longest, result) => Math.max(longest, Number(result.retryAfter) * 1000 || 0), 0)
     if (pending.length === 0 || !await pause(wait, attempt, options)) return results
   }
-}
-
-async function readBody<B extends object> (sending: Promise<B | Response>): Promise<B> {
-  const sent = await sending
-  return 'json' in sent ? readJson<B>(sent as Response) : sent as B
-}
-
-/** Reads the key of an item or of a result. One that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
-function keyReader (name?: string) {
-  return (one: unknown): unknown => Object(one) === one ? (one as Record<string, unknown>)[name!] : one
-}
-
-/** 128 random bits; unlike `crypto.randomUUID` also on pages without TLS. */
-function createKey (): string {
-  return crypto.getRandomValues(new Uint32Array(4)).join('-')
 }

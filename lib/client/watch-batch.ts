@@ -1,7 +1,7 @@
 // Follows a batch that runs on the server until its results are there.
 import { resultsOf, type AnyBody, type AnyResult, type FailureOptions, type ResultOf } from './body.js'
 import { expectResponse, readJson } from './errors.js'
-import { readEvents, type ServerEvent } from './events.js'
+import { readEvents } from './events.js'
 import { partition } from './partition.js'
 import type { Summary } from './read-stream.js'
 import { persist, readRetryAfter, sleep, type Persistence } from './wait.js'
@@ -26,16 +26,6 @@ export interface WatchOptions extends FailureOptions, Persistence {
   silence?: number
 }
 
-/** What is known of a batch so far. */
-interface Watch {
-  readonly url: string
-  readonly options: WatchOptions
-  /** The places of the items whose results have been told. */
-  readonly seen: Set<number>
-  /** Of the last event. */
-  lastId?: string | undefined
-}
-
 /**
  * Follows a batch by its Server-Sent Events at `<url>/events`, from where they broke when they break; where they cannot
  * be had, by asking at `url` as often as `Retry-After` allows. Either way there is one `result` for every item, and a
@@ -52,78 +42,76 @@ interface Watch {
 export async function * watchBatch<B extends object = AnyBody> (
   url: string | URL, options: WatchOptions = {}
 ): AsyncGenerator<BatchEvent<B>, void> {
-  const watch: Watch = { url: String(url), options, seen: new Set() }
+  const { headers, signal, silence = 45_000 } = options
+  const address = String(url)
+  /** The places of the items whose results have been told. */
+  const seen = new Set<number>()
+  let lastId: string | undefined
+  /** Whether the events have not been given up. */
   let isLive = true
+
+  const request = (signal?: AbortSignal, path = '', own: Record<string, string> = { accept: 'application/json' }) =>
+    fetch(address.replace(/(?=\?|$)/, path), { headers: { ...headers, ...own }, signal })
+
+  /** Asks how far the batch is; the answer is its body when it is done. */
+  async function ask () {
+    const response = await request(signal)
+    return [response, await readJson<B & { summary: BatchSummary }>(response)] as const
+  }
+
+  /** Tells a result that has not been told. */
+  function * tell (index: number, result: ResultOf<B>, summary: BatchSummary): Generator<BatchEvent<B>, void> {
+    if (!seen.has(index)) yield { type: 'result', index, result, summary }
+    seen.add(index)
+  }
+
+  /** Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says. */
+  async function * followEvents (): AsyncGenerator<BatchEvent<B>, void> {
+    const controller = new AbortController()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const giveUp = () => {
+      isLive = false
+      controller.abort()
+    }
+    const wait = () => {
+      clearTimeout(timer)
+      timer = setTimeout(giveUp, silence)
+    }
+    wait()
+    try {
+      const accept = 'text/event-stream'
+      const ends = AbortSignal.any([controller.signal, signal ?? controller.signal])
+      const response = await request(ends, '/events', { accept, ...lastId && { 'last-event-id': lastId } })
+      await expectResponse(response, accept).catch(giveUp)
+      for await (const { event, data, id } of readEvents(response.body!, wait)) {
+        if (event === 'done') return
+        const { index, result, summary } = JSON.parse(data)
+        lastId = id
+        yield * tell(index, result, summary)
+      }
+    } catch {
+      // Asked next, the server says what there is to say.
+    } finally {
+      clearTimeout(timer)
+      controller.abort()
+    }
+  }
+
+  /** Tells the results of which no event came, then that the batch is done. */
+  function * tellRest (body: B): Generator<BatchEvent<B>, void> {
+    const results = resultsOf(body)
+    const { succeeded, failed } = partition(results as AnyResult[], options)
+    const summary = { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
+    for (const [index, result] of results.entries()) yield * tell(index, result, summary)
+    yield { type: 'done', body, summary }
+  }
+
   while (true) {
-    if (isLive) isLive = yield * followEvents<B>(watch)
-    const [response, body] = await persist(async () => {
-      const response = await request(watch, options.signal)
-      return [response, await readJson<B & { summary: BatchSummary }>(response)] as const
-    }, options)
-    if (response.status !== 202) return yield * tellRest<B>(watch, body)
+    if (isLive) yield * followEvents()
+    const [response, body] = await persist(ask, options)
+    if (response.status !== 202) return yield * tellRest(body)
     yield { type: 'progress', summary: body.summary }
     // Once a second where the server does not say how often.
-    await sleep(readRetryAfter(response) || 1000, options.signal)
+    await sleep(readRetryAfter(response) || 1000, signal)
   }
-}
-
-/**
- * Tells results as long as events come. Whatever goes wrong with them, the batch itself says what has become of it.
- * Returns whether there can be more, as they have not been given up.
- */
-async function * followEvents<B> (watch: Watch): AsyncGenerator<BatchEvent<B>, boolean> {
-  const controller = new AbortController()
-  const { signal = controller.signal, silence = 45_000 } = watch.options
-  let isLive = true
-  const giveUp = () => {
-    isLive = false
-    controller.abort()
-  }
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const wait = () => {
-    clearTimeout(timer)
-    timer = setTimeout(giveUp, silence)
-  }
-  wait()
-  try {
-    const accept = 'text/event-stream'
-    const resume = watch.lastId && { 'last-event-id': watch.lastId }
-    const response = await request(watch, AbortSignal.any([controller.signal, signal]), '/events', { accept, ...resume || {} })
-    await expectResponse(response, accept).catch(giveUp)
-    yield * tellResults<B>(watch, readEvents(response.body!, wait))
-  } catch {
-    // The batch is asked next, and says what there is to say.
-  } finally {
-    clearTimeout(timer)
-    controller.abort()
-  }
-  return isLive
-}
-
-async function * tellResults<B> (watch: Watch, events: AsyncIterable<ServerEvent>): AsyncGenerator<BatchEvent<B>, void> {
-  for await (const { event, data, id } of events) {
-    if (event === 'done') return
-    const { index, result, summary } = JSON.parse(data)
-    watch.lastId = id
-    if (watch.seen.has(index)) continue
-    watch.seen.add(index)
-    yield { type: 'result', index, result, summary }
-  }
-}
-
-function request (
-  { url, options }: Watch, signal?: AbortSignal, path = '', headers: Record<string, string> = { accept: 'application/json' }
-): Promise<Response> {
-  return fetch(url.replace(/(?=\?|$)/, path), { headers: { ...options.headers, ...headers }, signal })
-}
-
-/** Tells the results of which no event came, then that the batch is done. */
-async function * tellRest<B extends object> ({ seen, options }: Watch, body: B): AsyncGenerator<BatchEvent<B>, void> {
-  const results = resultsOf(body)
-  const { succeeded, failed } = partition(results as AnyResult[], options)
-  const summary = { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
-  for (const [index, result] of results.entries()) {
-    if (!seen.has(index)) yield { type: 'result', index, result, summary }
-  }
-  yield { type: 'done', body, summary }
 }
