@@ -27,6 +27,17 @@ interface Compiled {
   writeMinimal (result: unknown): string
 }
 
+const plain = new WeakSet<object>()
+
+/**
+ * Says of a result that it is plain JSON to the bottom, as what JSON.parse gives, which need not be found out again.
+ * @returns the result
+ */
+export function markPlain<T extends object> (result: T): T {
+  plain.add(result)
+  return result
+}
+
 /** The branches of a contract, by status. */
 export function compileBranches (contract: AnyContract, shared: SharedSchemas): Map<unknown, Branch> {
   const { successes, failure } = contract.schemas
@@ -54,7 +65,7 @@ function compileBranch (schema: TSchema, minimal: TSchema, failed: boolean, shar
     shape: shapeOf(schema),
     minimalShape: shapeOf(minimal),
     serialize (result, minimal) {
-      const isPlain = compiled.open.every(name => isPrimitive((result as Record<string, unknown>)[name]))
+      const isPlain = plain.has(result) || compiled.open.every(name => isPrimitive((result as Record<string, unknown>)[name]))
       if (isPlain && compiled.check(result)) return write(compiled, result, minimal)
       return serializeAsJson(compiled, result, minimal)
     }
