@@ -95,13 +95,12 @@ export function bullmq (options: BullmqOptions): TaskEngine {
 
   /** Whether a batch is stored is not known when Redis is gone before it has answered: it is not to run later. */
   async function withdraw (batchId: string): Promise<void> {
-    while (!isClosing) {
-      try {
-        await cancel(batchId)
-        return await forget(batchId)
-      } catch {
-        await setTimeout(100, undefined, { ref: false })
-      }
+    try {
+      await cancel(batchId)
+      await forget(batchId)
+    } catch {
+      await setTimeout(100, undefined, { ref: false })
+      if (!isClosing) await withdraw(batchId)
     }
   }
 

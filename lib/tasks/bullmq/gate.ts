@@ -29,7 +29,7 @@ export function createGate (): Gate {
   return {
     enter (alone) {
       if (line.length === 0 && fits(alone)) return admit(alone)
-      return new Promise(letIn => line.push({ alone, letIn }))
+      return new Promise(resolve => line.push({ alone, letIn: resolve }))
     }
   }
 }

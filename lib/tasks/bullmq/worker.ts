@@ -114,7 +114,8 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
     const text = writeWithin(batchId, index, result)
     while (true) {
       try {
-        return void await records.settle(batchId, index, text)
+        await records.settle(batchId, index, text)
+        return
       } catch (error) {
         expectOpen()
         log.error({ err: error, batchId, index }, 'result not recorded yet')
