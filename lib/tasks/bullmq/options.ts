@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { checkMembers, membersOf } from '../../core/check-options.js'
 import { checkInteger, show } from '../../core/settle-options.js'
 import { InvalidOption } from '../../errors.js'
-import type { TaskDefinition } from '../options.js'
+import type { TaskDefinition } from '../definition.js'
 import type { RedisLocation } from './connection.js'
 
 /** What the web processes and the workers of one app have in common. */
