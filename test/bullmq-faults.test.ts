@@ -94,7 +94,7 @@ t.test('20,000 tasks have 20,000 results although every event is lost', { skip }
 t.test('a web process that is killed midway: the batch is still at its Location', { skip }, async t => {
   const server = await startRedisServer()
   t.teardown(() => server.close())
-  await spawnWorker(t, server, { maxRunning: 8 })
+  await spawnWorker(t, server, { maxRunning: 1 })
   const first = await spawnServer(t, server, { worker: false })
 
   const { status, location } = await submit(first.said, 500)
@@ -104,6 +104,7 @@ t.test('a web process that is killed midway: the batch is still at its Location'
   const during = await read(second.said, location)
   t.equal(during.status, 202)
   t.match(during.body.summary, { total: 500 })
+  await spawnWorker(t, server, { maxRunning: 64 })
   await waitFor('the end of the batch', async () => (await read(second.said, location)).status === 207)
 
   t.strictSame((await read(second.said, location)).body, { tasks: completed(500) })
