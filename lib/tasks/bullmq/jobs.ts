@@ -1,5 +1,5 @@
 // A batch as BullMQ has it: one Flow, with a job for each task.
-import { FlowProducer, Queue, type FlowJob, type JobsOptions } from 'bullmq'
+import { createRedisBackend, FlowProducer, Queue, type BackendFactory, type FlowJob, type JobsOptions, type RedisQueueBackend } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { NewBatch } from '../engine.js'
 import type { Task } from '../run-task.js'
@@ -39,7 +39,7 @@ const LAST = 2 ** 21
 export function openJobs (redis: Redis, prefix: string): Jobs {
   // The version of Redis is checked where there is a worker; here the answer may never come.
   const options = { connection: redis, prefix, skipVersionCheck: true, skipWaitingForReady: true }
-  const flows = new FlowProducer(options)
+  const flows = new FlowProducer(options, createFlowBackend)
   const queue = new Queue(QUEUE, { ...options, skipMetasUpdate: true })
   flows.on('error', () => {})
   queue.on('error', () => {})
@@ -59,6 +59,14 @@ export function openJobs (redis: Redis, prefix: string): Jobs {
       await Promise.all([flows.close(), queue.close()])
     }
   }
+}
+
+/** BullMQ would make a backend for each job of a Flow, which costs more than all else; here all are in one queue. */
+const createFlowBackend: BackendFactory<RedisQueueBackend> = (name, options, extra) => {
+  const backend = createRedisBackend(name, options, extra)
+  const sibling = backend.forQueue(QUEUE)
+  backend.forQueue = () => sibling
+  return backend
 }
 
 /** @param round of the jobs that are next: the batch takes its turns among them from there on */
