@@ -42,8 +42,13 @@ function isConnection (location: RedisOptions | Redis): location is Redis {
 /** What Redis says while it cannot do its work, although it can be reached. */
 const NOT_NOW = /^(LOADING|BUSY|READONLY|MASTERDOWN|NOREPLICAS|MISCONF|CLUSTERDOWN|TRYAGAIN|UNBLOCKED)/
 
+function isOwn ({ code }: Error & { code?: unknown }): boolean {
+  return typeof code === 'string' && code.startsWith('FST_MULTI_STATUS_')
+}
+
 /** Words an error of ioredis as what the client may be told; one that is a mistake stays as it is. */
 export function wordError (error: Error): Error {
+  if (isOwn(error)) return error
   if (error.name !== 'ReplyError') return new EngineUnavailable('Redis does not answer')
   const { message, previousErrors = [] } = error as Error & { previousErrors?: Error[] }
   const messages = [message, ...previousErrors.map(previous => previous.message)]

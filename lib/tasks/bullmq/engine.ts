@@ -1,9 +1,9 @@
 // The engine on BullMQ: batches live in Redis, and any process can answer for them or run their tasks.
-import { once } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
+import type { Redis } from 'ioredis'
 import { within } from '../../core/within.js'
-import { EngineUnavailable, isUnavailable, QueueFull } from '../../errors.js'
+import { EngineClosed, EngineUnavailable, isUnavailable, QueueFull } from '../../errors.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../engine.js'
 import { openChannel, type Channel } from './channel.js'
 import { openFailFast, openPatient, wordError } from './connection.js'
@@ -33,6 +33,7 @@ export function bullmq (options: BullmqOptions): TaskEngine {
   const loggers = new Map<string, FastifyBaseLogger>()
   let parts: ReturnType<typeof open> | undefined
   let isClosing = false
+  let isClosed = false
 
   function open (host: EngineHost) {
     const redis = openFailFast(connection)
@@ -62,6 +63,8 @@ export function bullmq (options: BullmqOptions): TaskEngine {
   /** Everything that clients wait for: it fails as soon as Redis is known not to be there. */
   async function reach<T> (use: (started: NonNullable<typeof parts>) => Promise<T>): Promise<T> {
     if (parts === undefined) throw new EngineUnavailable('it has not been started')
+    // Who waits for results that Redis cannot give is not to wait for ever.
+    if (isClosed) throw new EngineClosed()
     if (parts.redis.status !== 'ready') throw new EngineUnavailable('Redis is not connected')
     try {
       return await use(parts)
@@ -118,7 +121,7 @@ export function bullmq (options: BullmqOptions): TaskEngine {
   return {
     async start (host) {
       parts = open(host)
-      if (parts.redis.status !== 'ready') await within(once(parts.redis, 'ready'), START_WAIT)
+      if (parts.redis.status !== 'ready') await within(isReady(parts.redis), START_WAIT)
     },
     async submit (batch) {
       if (isClosing) throw new EngineUnavailable('the server is closing')
@@ -139,6 +142,12 @@ export function bullmq (options: BullmqOptions): TaskEngine {
       await jobs.close()
       redis.disconnect()
       subscriber.disconnect()
+      isClosed = true
     }
   }
+}
+
+/** Not `events.once`, which would reject with the first attempt to connect that fails. */
+function isReady (redis: Redis): Promise<void> {
+  return new Promise(resolve => redis.once('ready', resolve))
 }

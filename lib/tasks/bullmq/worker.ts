@@ -140,6 +140,7 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
     }))
   }
 
+  const connections = followCopies(redis)
   const worker = new Worker(QUEUE, process, {
     connection: redis,
     prefix,
@@ -162,15 +163,22 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
       for (const { canceller } of running) canceller.cancel(serverClosing())
       await within(closed, LAST_WORDS)
       clearInterval(timer)
-      await disconnect(worker, redis)
+      connections.disconnect()
     }
   }
 }
 
 const serverClosing = (): ItemError => notRun('Server closing')
 
-async function disconnect (worker: Worker, redis: Redis): Promise<void> {
-  redis.disconnect()
-  const blocking = await (worker as unknown as { blockingClient?: Promise<Redis> }).blockingClient
-  blocking?.disconnect()
+/** BullMQ makes a second connection of the one that it gets, and waits for Redis before it would end it. */
+function followCopies (redis: Redis): { disconnect (): void } {
+  const all = [redis]
+  const duplicate = redis.duplicate.bind(redis)
+  redis.duplicate = options => {
+    const copy = duplicate(options)
+    copy.on('error', () => {})
+    all.push(copy)
+    return copy
+  }
+  return { disconnect () { for (const one of all) one.disconnect() } }
 }
