@@ -1,5 +1,5 @@
 // The BullMQ engine beside bare BullMQ: batches of 1,000 trivial jobs, from adding them to having every result.
-//   npm run bench:bullmq, with redis-server installed; ROUNDS (9), TASKS (1000)
+//   npm run bench:bullmq, with redis-server installed; ROUNDS (9), TASKS (1000), CONCURRENCY (256)
 import { randomUUID } from 'node:crypto'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,7 +16,8 @@ import { describeMachine, formatTable, median } from './report.js'
 
 const ROUNDS = Number(process.env.ROUNDS || 9)
 const TASKS = Number(process.env.TASKS || 1000)
-const CONCURRENCY = 64
+/** The default of the product, for all of them. */
+const CONCURRENCY = Number(process.env.CONCURRENCY || 256)
 
 /** Runs one batch; resolves when all results are there. */
 type Contestant = { readonly name: string, run (): Promise<void>, close (): Promise<void> }
@@ -143,7 +144,7 @@ const rows = contestants.map(({ name }, place) => {
   const cpu = median(rounds.map(figures => figures[place]!.cpu))
   return [name, ratio.toFixed(2), rate.toFixed(0), cpu.toFixed(0)]
 })
-console.log(await describeMachine())
+console.log(await describeMachine(['bullmq', 'ioredis']))
 console.log(formatTable([`batches of ${TASKS}`, 'jobs/s, ratio', 'jobs/s', 'CPU ms per 1,000 jobs'], rows))
 for (const { close } of contestants) await close()
 await redis.close()
