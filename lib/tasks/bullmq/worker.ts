@@ -164,6 +164,7 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
       await within(closed, LAST_WORDS)
       clearInterval(timer)
       connections.disconnect()
+      await within(closed, LAST_WORDS)
     }
   }
 }
@@ -180,5 +181,12 @@ function followCopies (redis: Redis): { disconnect (): void } {
     all.push(copy)
     return copy
   }
-  return { disconnect () { for (const one of all) one.disconnect() } }
+  return { disconnect () { for (const one of all) end(one) } }
+}
+
+/** One that waits to connect again would never say that it has ended, and BullMQ would keep its timers: it is to fail once more. */
+function end (redis: Redis): void {
+  redis.options.retryStrategy = () => null
+  redis.once('ready', () => redis.disconnect())
+  if (redis.status !== 'reconnecting') redis.disconnect()
 }
