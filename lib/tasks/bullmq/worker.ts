@@ -165,8 +165,16 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
       clearInterval(timer)
       connections.disconnect()
       await within(closed, LAST_WORDS)
+      stopTimers(worker)
     }
   }
+}
+
+/** What BullMQ does last when it closes, and never without a Redis that says goodbye. */
+function stopTimers (worker: Worker): void {
+  const { lockManager, stalledCheckStopper } = worker as unknown as { lockManager?: { close (): Promise<void> }, stalledCheckStopper?: () => void }
+  lockManager?.close().catch(() => {})
+  stalledCheckStopper?.()
 }
 
 const serverClosing = (): ItemError => notRun('Server closing')
