@@ -68,6 +68,9 @@ export const BatchNotFound = createError('FST_MULTI_STATUS_BATCH_NOT_FOUND',
 export const BatchExpired = createError('FST_MULTI_STATUS_BATCH_EXPIRED',
   'Expected the id of a batch that is still kept; this one has expired', 410)
 
+export const EngineClosed = createError('FST_MULTI_STATUS_ENGINE_CLOSED',
+  'Expected the engine of the tasks to be open; it has been closed with the server', 503)
+
 /** Whether an engine could not be reached; by its code, because each copy of this module has a class of its own. */
 export function isUnavailable (thrown: unknown): boolean {
   return thrown instanceof Error && (thrown as { code?: unknown }).code === 'FST_MULTI_STATUS_ENGINE_UNAVAILABLE'

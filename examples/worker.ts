@@ -1,0 +1,13 @@
+// A separate worker process: runs the tasks of web processes whose engine is `bullmq({ connection, worker: false })`.
+//   REDIS_URL (redis://127.0.0.1:6379), MAX_RUNNING (256)
+import { createWorker } from '../lib/tasks/bullmq.js'
+import { handlers } from './tasks.js'
+
+const worker = createWorker({
+  handlers,
+  connection: process.env.REDIS_URL || 'redis://127.0.0.1:6379',
+  maxRunning: Number(process.env.MAX_RUNNING || 256)
+})
+console.log('Waiting for tasks')
+// What has not ended by then runs again in another worker.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => worker.close(10_000))

@@ -1,0 +1,153 @@
+// The engine on BullMQ: batches live in Redis, and any process can answer for them or run their tasks.
+import { setTimeout } from 'node:timers/promises'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Redis } from 'ioredis'
+import { within } from '../../core/within.js'
+import { EngineClosed, EngineUnavailable, isUnavailable, QueueFull } from '../../errors.js'
+import type { EngineHost, NewBatch, TaskEngine } from '../engine.js'
+import { openChannel, type Channel } from './channel.js'
+import { openFailFast, openPatient, wordError } from './connection.js'
+import { openJobs } from './jobs.js'
+import { readBullmqOptions, type BullmqOptions } from './options.js'
+import { createRecords } from './records.js'
+import { createScripts } from './scripts.js'
+import { startTender, type Tender } from './tend.js'
+import { startWorker, type TaskWorker } from './worker.js'
+
+/** Milliseconds that the start of an app waits for Redis; without it, clients are answered 503 until it is there. */
+const START_WAIT = 1_000
+/** How many loggers of batches are remembered. */
+const LOGGERS = 1_000
+
+/**
+ * Makes an engine that keeps batches in Redis, by BullMQ: they survive the process that took them, any process can
+ * answer for them, and their tasks run in all that have a worker. A task runs at least once, and can run again when the
+ * process that it ran in is thought dead; its first result counts. Of the bounds in the options of /tasks, `maxRunning`
+ * holds in each process, `maxQueued` for all of them, and `concurrency` not at all.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when an option is not what it should be
+ * @example await app.register(multiStatus, { tasks: { handlers, engine: bullmq({ connection: 'redis://127.0.0.1:6379' }) } })
+ */
+export function bullmq (options: BullmqOptions): TaskEngine {
+  const settings = readBullmqOptions(options)
+  const { connection, prefix, lockDuration } = settings
+  const loggers = new Map<string, FastifyBaseLogger>()
+  let parts: ReturnType<typeof open> | undefined
+  let isClosing = false
+  let isClosed = false
+
+  function open (host: EngineHost) {
+    const redis = openFailFast(connection)
+    const subscriber = openPatient(connection)
+    const records = createRecords(createScripts(redis, prefix), lockDuration)
+    const jobs = openJobs(redis, prefix)
+    const channel = openChannel(subscriber, prefix)
+    const tender: Tender = startTender({ records, jobs, lease: lockDuration, log: host.log })
+    const worker = settings.worker ? openWorker(host, channel) : undefined
+    return { host, redis, subscriber, records, jobs, channel, tender, worker }
+  }
+
+  function openWorker (host: EngineHost, channel: Channel): TaskWorker {
+    const redis = openPatient(connection)
+    return startWorker({
+      ...settings,
+      redis,
+      channel,
+      records: createRecords(createScripts(redis, prefix), lockDuration),
+      runTask: host.runTask,
+      maxRunning: host.limits.maxRunning,
+      log: host.log,
+      logOf: batchId => loggers.get(batchId) ?? host.log.child({ batchId })
+    })
+  }
+
+  /** Everything that clients wait for: it fails as soon as Redis is known not to be there. */
+  async function reach<T> (use: (started: NonNullable<typeof parts>) => Promise<T>): Promise<T> {
+    if (parts === undefined) throw new EngineUnavailable('it has not been started')
+    // Who waits for results that Redis cannot give is not to wait for ever.
+    if (isClosed) throw new EngineClosed()
+    if (parts.redis.status !== 'ready') throw new EngineUnavailable('Redis is not connected')
+    try {
+      return await use(parts)
+    } catch (error) {
+      const worded = wordError(error as Error)
+      if (worded !== error && isUnavailable(worded)) parts.host.log.warn({ err: error }, 'Redis cannot be reached')
+      throw worded
+    }
+  }
+
+  async function submit (batch: NewBatch): Promise<void> {
+    const { batchId, keep } = batch
+    const { records, jobs, tender, host: { limits: { ttl, maxQueued } } } = parts!
+    const waiting = await records.create(batch, { ttl, maxQueued, queues: jobs.queues })
+    if (waiting !== undefined) throw new QueueFull(maxQueued, waiting)
+    try {
+      remember(batchId, batch.log)
+      if (batch.tasks.length > 0) await jobs.add(batch)
+      if (!await records.accept(batchId)) throw new EngineUnavailable('the batch came too late')
+    } catch (error) {
+      withdraw(batchId)
+      throw error
+    }
+    if (!keep) tender.adopt(batchId)
+  }
+
+  function remember (batchId: string, log: FastifyBaseLogger): void {
+    loggers.set(batchId, log)
+    if (loggers.size > LOGGERS) loggers.delete(loggers.keys().next().value!)
+  }
+
+  /** Whether a batch is stored is not known when Redis is gone before it has answered: it is not to run later. */
+  async function withdraw (batchId: string): Promise<void> {
+    try {
+      await cancel(batchId)
+      await forget(batchId)
+    } catch {
+      await setTimeout(100, undefined, { ref: false })
+      if (!isClosing) await withdraw(batchId)
+    }
+  }
+
+  const cancel: TaskEngine['cancel'] = (batchId, waiting) => reach(async ({ records, jobs }) => {
+    await records.cancel(batchId, waiting)
+    // What is left in the queue would only be taken to find that it has its result.
+    await jobs.removeWaiting(batchId)
+  })
+
+  const forget = (batchId: string) => reach(async ({ records }) => {
+    loggers.delete(batchId)
+    await records.remove(batchId)
+  })
+
+  return {
+    async start (host) {
+      parts = open(host)
+      if (parts.redis.status !== 'ready') await within(isReady(parts.redis), START_WAIT)
+    },
+    async submit (batch) {
+      if (isClosing) throw new EngineUnavailable('the server is closing')
+      await reach(() => submit(batch))
+    },
+    find: batchId => reach(({ records }) => records.find(batchId)),
+    results: batchId => reach(({ records }) => records.results(batchId)),
+    settled: (batchId, after, limit) => reach(({ records }) => records.settled(batchId, after, limit)),
+    cancel,
+    remove: forget,
+    watch: (batchId, what, onHint) => parts?.channel.watch(batchId, what, onHint) ?? (() => {}),
+    async close (grace) {
+      isClosing = true
+      if (parts === undefined) return
+      const { worker, tender, jobs, redis, subscriber } = parts
+      await worker?.close(grace)
+      tender.stop()
+      await jobs.close()
+      redis.disconnect()
+      subscriber.disconnect()
+      isClosed = true
+    }
+  }
+}
+
+/** Not `events.once`, which would reject with the first attempt to connect that fails. */
+function isReady (redis: Redis): Promise<void> {
+  return new Promise(resolve => redis.once('ready', resolve))
+}

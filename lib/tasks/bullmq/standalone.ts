@@ -1,0 +1,59 @@
+// A worker in a process of its own, without a web server.
+import type { FastifyBaseLogger } from 'fastify'
+import { DEFAULT_TIMEOUT } from '../../core/bulk-route.js'
+import { createTaskRunner } from '../run-task.js'
+import { openChannel } from './channel.js'
+import { openPatient } from './connection.js'
+import { openJobs } from './jobs.js'
+import { readWorkerOptions, type WorkerOptions } from './options.js'
+import { createRecords } from './records.js'
+import { createScripts } from './scripts.js'
+import { startTender } from './tend.js'
+import { startWorker, type TaskWorker } from './worker.js'
+
+/**
+ * Runs the tasks of web processes that have the same `connection` and `prefix`, until it is closed.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when an option is not what it should be
+ * @example
+ *   const worker = createWorker({ handlers, connection: 'redis://127.0.0.1:6379' })
+ *   process.once('SIGTERM', () => worker.close(10_000))
+ */
+export function createWorker (options: WorkerOptions): TaskWorker {
+  const settings = readWorkerOptions(options)
+  const { connection, prefix, lockDuration } = settings
+  const { handlers, timeout = DEFAULT_TIMEOUT, retries = 0, maxRunning = 256, log = consoleLogger } = options
+  const redis = openPatient(connection)
+  const subscriber = openPatient(connection)
+  const records = createRecords(createScripts(redis, prefix), lockDuration)
+  const tender = startTender({ records, jobs: openJobs(redis, prefix), lease: lockDuration, log })
+  const worker = startWorker({
+    ...settings,
+    redis,
+    records,
+    channel: openChannel(subscriber, prefix),
+    runTask: createTaskRunner({ handlers, timeout, retries }),
+    maxRunning,
+    log,
+    logOf: batchId => log.child({ batchId })
+  })
+  return {
+    async close (grace) {
+      await worker.close(grace)
+      tender.stop()
+      subscriber.disconnect()
+    }
+  }
+}
+
+/** Says what an operator has to know. */
+const consoleLogger = {
+  level: 'warn',
+  child: () => consoleLogger,
+  silent: () => {},
+  trace: () => {},
+  debug: () => {},
+  info: () => {},
+  warn: console.warn,
+  error: console.error,
+  fatal: console.error
+} as FastifyBaseLogger
