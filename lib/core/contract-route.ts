@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, Rout
 import type { AnyContract } from '../../schemas/index.js'
 import { documentRoute } from './documentation.js'
 import { findItemArray, type ItemArray } from './item-array.js'
-import { createCompiler, type Compile } from './item-validator.js'
+import { createCompiler, createExampleCompiler, type Compile } from './item-validator.js'
 import { expectAllValid, readBatch, type Batch, type ItemRules } from './items.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
@@ -35,23 +35,10 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
-    route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: compileExamples(app) })
+    route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: createExampleCompiler(app) })
     // Now rather than when the work is done, because it is then too late to fail.
     serializerOf(contract, () => app.getSchemas())
   })
-}
-
-/** With one compiler for all that a route has to show, unless two of its schemas have the same `$id` in them. */
-function compileExamples (app: FastifyInstance): Compile {
-  const create = () => createCompiler(app, { strict: false, logger: false })
-  const compile = create()
-  return schema => {
-    try {
-      return compile(schema)
-    } catch {
-      return create()(schema)
-    }
-  }
 }
 
 /** Leaves of the responses those that the contract does not describe. */

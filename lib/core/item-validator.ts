@@ -58,6 +58,19 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
   }
 }
 
+/** Makes a compiler for what documentation shows: one for all of it, unless two schemas have the same `$id` in them. */
+export function createExampleCompiler (app?: FastifyInstance): Compile {
+  const create = () => createCompiler(app, { strict: false, logger: false })
+  const compile = create()
+  return schema => {
+    try {
+      return compile(schema)
+    } catch {
+      return create()(schema)
+    }
+  }
+}
+
 /** Fastify's `ajv` option of an app, which Fastify itself keeps under a symbol and shows to nobody. */
 function ajvOptionsOf (app: FastifyInstance | undefined): NonNullable<FastifyServerOptions['ajv']> {
   for (let one: object | null = app ?? null; one !== null; one = Object.getPrototypeOf(one)) {

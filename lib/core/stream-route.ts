@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
-import { createCompiler } from './item-validator.js'
+import { createCompiler, createExampleCompiler } from './item-validator.js'
 import type { ItemRules } from './items.js'
 import { logItemFailure } from './item-log.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
@@ -44,8 +44,9 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
   const { body: _, response: __, ...schema } = given
   route.schema = schema
   app.addHook('onReady', async () => {
-    route.schema = documentStream(given, settings.contract, settings.item)
+    const { contract, item, limits: { maxLineBytes } } = settings
     const compile = createCompiler(app)
+    route.schema = documentStream(given, contract, { item, maxLineBytes, compile: createExampleCompiler(app) })
     rulesOf.set(settings, {
       member: undefined,
       maxItems: Infinity,

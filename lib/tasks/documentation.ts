@@ -5,7 +5,7 @@ import { BatchProgress, TaskId, taskOf, tasks } from '../../schemas/index.js'
 import { documentError, errorsEverywhere } from '../core/documented-errors.js'
 import { documentResults, preferenceHeaders } from '../core/documented-results.js'
 import { documentPrefer, MINIMAL, STRICT } from '../core/documentation.js'
-import { createCompiler } from '../core/item-validator.js'
+import { createExampleCompiler } from '../core/item-validator.js'
 import type { StatusPolicy } from '../core/reply.js'
 import type { TasksSettings } from './options.js'
 
@@ -79,7 +79,7 @@ function taskSchema (handlers: TasksSettings['handlers']): TSchema {
 }
 
 function resultsOf (status: StatusPolicy): object {
-  const responses = documentResults(tasks, status, createCompiler(undefined, { strict: false, logger: false }))
+  const responses = documentResults(tasks, status, createExampleCompiler())
   return Object.fromEntries(Object.entries(responses).map(([code, response]) =>
     [code, { ...response, headers: { ...(response as { headers: object }).headers, ...NOT_STORED } }]))
 }
