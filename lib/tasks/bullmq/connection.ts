@@ -1,5 +1,6 @@
 // Connections to Redis: one that says at once when it is of no use, for clients; and one that waits, for work that is done.
 import { Redis, type RedisOptions } from 'ioredis'
+import { within } from '../../core/within.js'
 import { EngineUnavailable, StoreFull } from '../../errors.js'
 
 /** Where Redis is: a URL, the options of ioredis, or a connection, which is not used itself but duplicated. */
@@ -7,6 +8,8 @@ export type RedisLocation = string | RedisOptions | Redis
 
 /** Milliseconds to wait for a Redis that has accepted a command but does not answer. */
 const COMMAND_TIMEOUT = 10_000
+/** Milliseconds to wait for a Redis that is to close its side of a connection. */
+const DISCONNECT_TIMEOUT = 200
 
 const retryStrategy = (times: number) => Math.min(times * 50, 1000)
 
@@ -23,10 +26,62 @@ export function openPatient (location: RedisLocation): Redis {
 }
 
 function open (location: RedisLocation, options: RedisOptions): Redis {
-  const redis = connect(location, options)
+  return prepare(connect(location, { ...options, disconnectTimeout: DISCONNECT_TIMEOUT }))
+}
+
+function prepare (redis: Redis): Redis {
   // Every failed attempt to connect is one; what matters is said by the commands.
   redis.on('error', () => {})
+  const disconnect = redis.disconnect.bind(redis)
+  redis.disconnect = reconnect => {
+    // It would start a timer for a socket that is closed already.
+    if (isOver(redis)) return
+    // While it waits to connect again, ioredis would neither say that it has ended nor reject its commands.
+    if (!reconnect && redis.status === 'reconnecting') redis.status = 'wait'
+    disconnect(reconnect)
+  }
+  redis.on('end', () => rejectSent(redis))
   return redis
+}
+
+/** The commands that ioredis would send again with the next connection, and forgets when there is none. */
+function rejectSent (redis: Redis): void {
+  const { prevCommandQueue: sent } = redis as unknown as { prevCommandQueue?: Sent | null }
+  for (let next = sent?.shift(); next !== undefined; next = sent?.shift()) next.command.reject(new Error('Connection is closed.'))
+}
+
+interface Sent {
+  shift (): { readonly command: { reject (error: Error): void } } | undefined
+}
+
+/** Its status alone does not say so, as BullMQ sets it when it has only begun to end a connection. */
+function isOver (redis: Redis): boolean {
+  return redis.status === 'end' && redis.stream?.destroyed !== false
+}
+
+/** Ends a connection in whatever state it is. @returns when nothing is left of it; its commands are rejected */
+export async function end (redis: Redis): Promise<void> {
+  if (isOver(redis)) return
+  const ended = new Promise(resolve => redis.once('end', resolve))
+  redis.disconnect()
+  await within(ended, 2 * DISCONNECT_TIMEOUT)
+}
+
+/** BullMQ makes a second connection of the one that it gets. @returns what ends them all */
+export function followCopies (redis: Redis): { end (): Promise<void> } {
+  const all = [redis]
+  const duplicate = redis.duplicate.bind(redis)
+  redis.duplicate = options => {
+    const copy = prepare(duplicate(options))
+    all.push(copy)
+    return copy
+  }
+  return { async end () { await Promise.all(all.map(end)) } }
+}
+
+/** Waits until Redis cannot be reached. */
+export async function isLost (redis: Redis): Promise<void> {
+  if (redis.status === 'ready') await new Promise(resolve => redis.once('close', resolve))
 }
 
 function connect (location: RedisLocation, options: RedisOptions): Redis {

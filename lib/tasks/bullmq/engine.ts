@@ -6,7 +6,7 @@ import { within } from '../../core/within.js'
 import { EngineClosed, EngineUnavailable, isUnavailable, QueueFull } from '../../errors.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../engine.js'
 import { openChannel, type Channel } from './channel.js'
-import { openFailFast, openPatient, wordError } from './connection.js'
+import { end, openFailFast, openPatient, wordError } from './connection.js'
 import { openJobs } from './jobs.js'
 import { readBullmqOptions, type BullmqOptions } from './options.js'
 import { createRecords } from './records.js'
@@ -140,8 +140,7 @@ export function bullmq (options: BullmqOptions): TaskEngine {
       await worker?.close(grace)
       tender.stop()
       await jobs.close()
-      redis.disconnect()
-      subscriber.disconnect()
+      await Promise.all([end(redis), end(subscriber)])
       isClosed = true
     }
   }

@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { DEFAULT_TIMEOUT } from '../../core/bulk-route.js'
 import { createTaskRunner } from '../run-task.js'
 import { openChannel } from './channel.js'
-import { openPatient } from './connection.js'
+import { end, openPatient } from './connection.js'
 import { openJobs } from './jobs.js'
 import { readWorkerOptions, type WorkerOptions } from './options.js'
 import { createRecords } from './records.js'
@@ -25,7 +25,8 @@ export function createWorker (options: WorkerOptions): TaskWorker {
   const redis = openPatient(connection)
   const subscriber = openPatient(connection)
   const records = createRecords(createScripts(redis, prefix), lockDuration)
-  const tender = startTender({ records, jobs: openJobs(redis, prefix), lease: lockDuration, log })
+  const jobs = openJobs(redis, prefix)
+  const tender = startTender({ records, jobs, lease: lockDuration, log })
   const worker = startWorker({
     ...settings,
     redis,
@@ -40,7 +41,8 @@ export function createWorker (options: WorkerOptions): TaskWorker {
     async close (grace) {
       await worker.close(grace)
       tender.stop()
-      subscriber.disconnect()
+      await jobs.close()
+      await end(subscriber)
     }
   }
 }

@@ -11,6 +11,7 @@ import { cancelled, notRun, resultTooLarge, taskLost, toFailure, type ItemError 
 import { writeResult, type ResultText } from '../result.js'
 import type { RunTask, TaskEnd } from '../run-task.js'
 import type { Channel } from './channel.js'
+import { followCopies, isLost } from './connection.js'
 import { createGate } from './gate.js'
 import { BATCH_JOB, QUEUE, type TaskJob } from './jobs.js'
 import { Begin, type Records } from './records.js'
@@ -48,13 +49,13 @@ const LOOK_INTERVAL = 1_000
 /** After so many deaths of the process that it ran in, a task runs alone, so that the next death can only be its own fault. */
 const SUSPECT_AFTER = 2
 /** Milliseconds to give tasks back when the worker closes. */
-const LAST_WORDS = 2_000
+const LAST_WORDS = 1_000
 
 export function startWorker (options: TaskWorkerOptions): TaskWorker {
   const { redis, prefix, records, channel, runTask, maxRunning, lockDuration, log, logOf } = options
   const gate = createGate()
   const running = new Set<Running>()
-  let isGivingBack = false
+  const closing = new AbortController()
 
   /** What it throws makes BullMQ keep the job, and anything else would make it a failure without a result. */
   async function process (job: Job, token?: string): Promise<void> {
@@ -65,7 +66,7 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
       if (end !== undefined) await record(job.data as TaskJob, end.result)
     } catch (error) {
       if (error instanceof DelayedError) throw error
-      if (!isGivingBack) log.error({ err: error, job: job.id }, 'task not recorded; it will run again')
+      if (!closing.signal.aborted) log.error({ err: error, job: job.id }, 'task not recorded; it will run again')
       await job.moveToWait(token).catch(() => {})
       throw new WaitingError()
     }
@@ -84,7 +85,7 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
       expectOpen()
       running.add(one)
       const end = await runTask(task, { batchId, index, attempt: job.attemptsStarted, log: logOf(batchId), canceller: one.canceller })
-      if (isGivingBack && one.canceller.reason !== undefined) {
+      if (closing.signal.aborted && one.canceller.reason !== undefined) {
         if (alone) await records.handBack(batchId, index)
         expectOpen()
       }
@@ -96,7 +97,7 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
   }
 
   function expectOpen (): void {
-    if (isGivingBack) throw serverClosing()
+    if (closing.signal.aborted) throw serverClosing()
   }
 
   function loseTask (batchId: string, index: number, taskId: Key): TaskResult {
@@ -119,7 +120,7 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
       } catch (error) {
         expectOpen()
         log.error({ err: error, batchId, index }, 'result not recorded yet')
-        await setTimeout(LOOK_INTERVAL)
+        await setTimeout(LOOK_INTERVAL, undefined, { signal: closing.signal })
       }
     }
   }
@@ -159,42 +160,16 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
     async close (grace) {
       const closed = worker.close()
       await within(closed, grace)
-      isGivingBack = true
+      closing.abort()
       for (const { canceller } of running) canceller.cancel(serverClosing())
-      await within(closed, LAST_WORDS)
+      // Nothing can be given back to a Redis that is gone.
+      await within(Promise.race([closed, isLost(redis)]), LAST_WORDS)
       clearInterval(timer)
-      connections.disconnect()
+      // BullMQ waits for Redis to say goodbye; that its connections have ended will do as well.
+      await connections.end()
       await within(closed, LAST_WORDS)
-      stopTimers(worker)
     }
   }
 }
 
-/** What BullMQ does last when it closes, and never without a Redis that says goodbye. */
-function stopTimers (worker: Worker): void {
-  const { lockManager, stalledCheckStopper } = worker as unknown as { lockManager?: { close (): Promise<void> }, stalledCheckStopper?: () => void }
-  lockManager?.close().catch(() => {})
-  stalledCheckStopper?.()
-}
-
 const serverClosing = (): ItemError => notRun('Server closing')
-
-/** BullMQ makes a second connection of the one that it gets, and waits for Redis before it would end it. */
-function followCopies (redis: Redis): { disconnect (): void } {
-  const all = [redis]
-  const duplicate = redis.duplicate.bind(redis)
-  redis.duplicate = options => {
-    const copy = duplicate(options)
-    copy.on('error', () => {})
-    all.push(copy)
-    return copy
-  }
-  return { disconnect () { for (const one of all) end(one) } }
-}
-
-/** One that waits to connect again would never say that it has ended, and BullMQ would keep its timers: it is to fail once more. */
-function end (redis: Redis): void {
-  redis.options.retryStrategy = () => null
-  redis.once('ready', () => redis.disconnect())
-  if (redis.status !== 'reconnecting') redis.disconnect()
-}
