@@ -61,6 +61,9 @@ export const StoreFull = createError<[string]>('FST_MULTI_STATUS_STORE_FULL',
 export const EngineUnavailable = createError<[string]>('FST_MULTI_STATUS_ENGINE_UNAVAILABLE',
   'Expected the engine of the tasks to be there; it cannot be reached: %s', 503)
 
+export const EngineFailed = createError('FST_MULTI_STATUS_ENGINE_FAILED',
+  'The engine of the tasks has failed; what it said is in the log', 500)
+
 export const TooManyFollowers = createError<[number]>('FST_MULTI_STATUS_TOO_MANY_FOLLOWERS',
   'Expected at most %d clients to follow events at a time; ask for the batch from time to time instead', 503)
 export const BatchNotFound = createError('FST_MULTI_STATUS_BATCH_NOT_FOUND',

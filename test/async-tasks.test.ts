@@ -6,6 +6,7 @@ import { EngineUnavailable } from '../lib/errors.js'
 import { inProcess, ItemError, type TaskContext, type TasksOptions } from '../lib/index.js'
 import { build, type LogLine } from './fixtures/build.js'
 import { createGate } from './fixtures/gate.js'
+import { silent } from './fixtures/task-processes.js'
 import { waitFor } from './fixtures/wait.js'
 
 const echo = { handler: (payload: unknown) => payload }
@@ -378,4 +379,82 @@ t.test('an engine that is away for a while costs no batch its answer', async t =
 
   t.equal((await post(app, tasksOf('echo'), {})).statusCode, 207)
   t.ok(failures < 0)
+})
+
+t.test('an engine that loses a batch while its client waits costs no answer: each task says so', async t => {
+  const engine = { ...inProcess(), pollInterval: 5 }
+  let isLost = false
+  const { find, results } = engine
+  engine.results = async batchId => isLost ? undefined : results(batchId)
+  engine.find = async batchId => isLost ? undefined : find(batchId)
+  const app = await buildTasks(t, { engine, handlers: { hang: { handler: () => { isLost = true; return new Promise(() => {}) } } } })
+
+  const response = await post(app, [...tasksOf('hang'), { taskId: 'x', type: 'unknown' }, { taskId: 3, type: 'hang' }], {})
+
+  t.equal(response.statusCode, 207)
+  t.match(response.json().tasks, [
+    { taskId: 1, status: 'failed', reason: 'Task lost', code: 'TASK_LOST', statusCode: 500, retryable: false },
+    { taskId: 'x', status: 'failed', code: 'INVALID_ITEM' },
+    { taskId: 3, status: 'failed', code: 'TASK_LOST' }
+  ])
+})
+
+t.test('what an engine throws by mistake is logged, and no client reads it', async t => {
+  const errors: LogLine[] = []
+  const fail = async () => { throw new Error('hunter2') }
+  const engine = { ...inProcess(), submit: fail, find: fail }
+  const app = await buildTasks(t, { engine, handlers: { echo } }, line => { if (line.level >= 50) errors.push(line) })
+
+  for (const response of [await post(app, tasksOf('echo')), await post(app, tasksOf('echo'), {}), await app.inject(UNKNOWN)]) {
+    t.equal(response.statusCode, 500)
+    t.match(response.json(), { code: 'FST_MULTI_STATUS_ENGINE_FAILED', message: 'The engine of the tasks has failed; what it said is in the log' })
+  }
+  t.equal(errors.filter(({ err }) => (err as Error).message === 'hunter2').length, 3)
+})
+
+t.test('what is done for tidiness must not cost the answer', async t => {
+  const engine = { ...inProcess(), remove: async () => { throw new EngineUnavailable('gone') } }
+  const app = await buildTasks(t, { engine, handlers: { echo } })
+
+  t.equal((await post(app, tasksOf('echo'), {})).statusCode, 207)
+  t.equal((await post(app, tasksOf('echo'), { prefer: 'respond-async, wait=5' })).statusCode, 207)
+})
+
+t.test('a batch is accepted although its progress cannot be told at once', async t => {
+  const engine = { ...inProcess(), find: async () => { throw new EngineUnavailable('gone') } }
+  const app = await buildTasks(t, { engine, handlers: { hang } })
+
+  const response = await post(app, tasksOf('hang', 'hang'))
+
+  t.equal(response.statusCode, 202)
+  t.strictSame(response.json().summary, { total: 2, succeeded: 0, failed: 0, pending: 2 })
+  await engine.close(0)
+})
+
+t.test('DELETE answers with the progress when a batch takes its time to end on another machine', async t => {
+  const engine = { ...inProcess(), pollInterval: 5 }
+  engine.cancel = async () => {}
+  const app = await buildTasks(t, { engine, handlers: { hang } })
+  const location = await submit(app, tasksOf('hang'))
+
+  const response = await app.inject({ method: 'DELETE', url: `${location}?why=not` })
+
+  t.equal(response.statusCode, 202)
+  t.equal(response.headers.location, location)
+  t.strictSame(response.json().summary, { total: 1, succeeded: 0, failed: 0, pending: 1 })
+})
+
+t.test('the ids of many expired batches are remembered, not of all', async t => {
+  const engine = inProcess({ maxBatches: 1 })
+  await engine.start!({ runTask: () => { throw new Error('nothing runs') }, limits: { concurrency: 1, maxRunning: 1, maxQueued: 1, ttl: 60_000 }, log: silent })
+  t.teardown(() => engine.close(0))
+  for (let count = 0; count < 10_003; count++) {
+    await engine.submit({ batchId: String(count), total: 1, tasks: [], invalid: [{ index: 0, result: { taskId: 1, status: 'completed' } }], keep: true, log: silent })
+    await engine.results(String(count))
+  }
+
+  t.equal(await engine.find('0'), undefined)
+  t.equal(await engine.find('2'), 'expired')
+  t.equal(await engine.find('10001'), 'expired')
+  t.match(await engine.find('10002'), { batchId: '10002' })
 })

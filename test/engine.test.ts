@@ -1,6 +1,6 @@
 // Every engine does what an engine must, by the same checks.
 import t from 'tap'
-import type { EngineHost } from '../lib/index.js'
+import type { EngineHost, TaskEngine } from '../lib/index.js'
 import { engineChecks } from '../lib/tasks/engine-suite.js'
 import { bullmq } from '../lib/tasks/bullmq.js'
 import { inProcess } from '../lib/tasks/memory.js'
@@ -18,6 +18,30 @@ t.test('inProcess', async t => {
     }))
   }
 })
+
+t.test('an engine that gives no hints passes when it says how often to look', async t => {
+  const { open, ofSameBatches } = deaf({ pollInterval: 5 })
+  const checks = engineChecks.filter(({ name }) => name.includes(' hint'))
+  t.equal(checks.length, 2)
+  for (const { run } of checks) await run({ open, openPeer: ofSameBatches })
+})
+
+t.test('the checks find an engine that never tells', async t => {
+  const { open } = deaf({ results: async () => undefined })
+  const check = engineChecks.find(({ name }) => name.startsWith('each task has its result'))!
+  await t.rejects(check.run({ open }), { code: 'ERR_ASSERTION', message: 'waited 20000 ms in vain until the batch has its results' })
+})
+
+/** Engines that give no hints, and how another process would open the last of them. */
+function deaf (more: Partial<TaskEngine>) {
+  let last: TaskEngine
+  const open = async (host: EngineHost) => {
+    last = { ...inProcess(), watch: () => () => {}, ...more }
+    await last.start!(host)
+    return last
+  }
+  return { open, ofSameBatches: async () => ({ ...last, close: async () => {} }) }
+}
 
 const skip = skipUnless(await hasRedisServer(), 'redis-server')
 

@@ -2,6 +2,7 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { EngineClosed } from '../lib/errors.js'
 import { inProcess, ItemError, type SettledTask, type TasksOptions } from '../lib/index.js'
 import { build } from './fixtures/build.js'
 import { allEvents, openEvents, readEvents, type ServerSentEvent } from './fixtures/events.js'
@@ -241,6 +242,73 @@ t.test('a batch that is forgotten while somebody follows it ends the stream, and
 
   t.strictSame(await allEvents(response), [])
   t.equal((await app.inject(`${location}/events`)).statusCode, 410)
+})
+
+t.test('an engine that is closed before its followers are ends them all the same', async t => {
+  const engine = { ...inProcess(), pollInterval: 5 }
+  const { settled, close } = engine
+  let isClosed = false
+  engine.settled = async (...args) => {
+    if (isClosed) throw new EngineClosed()
+    return settled(...args)
+  }
+  const gate = createGate()
+  engine.close = async grace => {
+    isClosed = true
+    gate.open()
+    await close(grace)
+  }
+  const { app, origin } = await serve(t, { engine, handlers: { wait: { handler: () => gate.opened } } })
+  const location = await submit(app, 'wait')
+
+  const response = await openEvents(`${origin}${location}/events`)
+  await app.close()
+
+  t.strictSame(await allEvents(response).catch(() => []), [])
+})
+
+t.test('a client that is gone before it could follow is counted no more', async t => {
+  const gate = createGate()
+  t.teardown(gate.open)
+  const asked = createGate()
+  let isSlow = false
+  const { app, origin } = await serve(t, {
+    maxFollowers: 1,
+    handlers: { hang: { handler: () => new Promise(() => {}) } },
+    async authorize ({ raw }) {
+      if (!isSlow) return true
+      asked.open()
+      await new Promise(resolve => raw.socket.once('close', resolve))
+      return true
+    }
+  })
+  const location = await submit(app, 'hang')
+  isSlow = true
+  const controller = new AbortController()
+  const gone = fetch(`${origin}${location}/events`, { signal: controller.signal })
+  await asked.opened
+  controller.abort()
+  await t.rejects(gone)
+  await waitFor('the connection to be gone', async () => await connections(app) === 0)
+  isSlow = false
+
+  const response = await openEvents(`${origin}${location}/events`)
+  t.equal(response.statusCode, 200)
+  response.destroy()
+})
+
+t.test('app.close() does not wait for a follower that takes nothing', async t => {
+  const large = { handler: () => 'x'.repeat(1_000_000) }
+  const { app, origin } = await serve(t, { handlers: { large } })
+  const location = await submit(app, ...new Array<string>(30).fill('large'))
+  await ended(app, location)
+
+  const response = await openEvents(`${origin}${location}/events`)
+  response.pause()
+  await app.close()
+
+  t.equal(app.server.listening, false)
+  response.destroy()
 })
 
 function connections (app: FastifyInstance): Promise<number> {

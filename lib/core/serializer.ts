@@ -8,8 +8,8 @@ import { chooseSheet, minimalSheet, type Frame, type NewSheet } from './sheet.js
 export interface SerializeContext {
   /** Whether a success is to have only its key and status, although it must be right as a whole. */
   readonly minimal?: boolean
-  /** The key of the item at this place, for a result that cannot be trusted to know it. */
-  keyAt (index: number): Key | null
+  /** The key of the item at this place, for a result that may not know it. @default the result's own is all that is known */
+  keyAt? (index: number): Key | null
   /** Called for every result that does not fit the contract. */
   onInvalid (index: number, key: Key | null, why: string): void
 }
@@ -100,7 +100,7 @@ function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSche
     }
 
     function refuse (result: unknown, why: string): string {
-      const key = keyIn(result, contract.key, isKey) ?? keyAt(index)
+      const key = keyIn(result, contract.key, isKey) ?? keyAt?.(index) ?? null
       onInvalid(index, key, why)
       return serializeFailure(contract.fail(key, toFailure(invalidResult())))
     }

@@ -59,8 +59,7 @@ function linesOf ({ key, successWords, failureWord, schemas }: AnyContract): Rec
   return { ...Object.fromEntries(successes), [failureWord]: lineOf(schemas.failure as TObject), summary: Summary }
 }
 
-function examplesOf (schemas: Record<string, object>, compile: Compile): { examples?: object } {
+function examplesOf (schemas: Record<string, object>, compile: Compile): { examples: object } {
   const examples = Object.entries(schemas).map(([name, schema]) => [name, { value: exampleOf(schema as JsonSchema) }] as const)
-  const right = examples.filter(([name, { value }]) => isValid(value, schemas[name]!, compile))
-  return right.length > 0 ? { examples: Object.fromEntries(right) } : {}
+  return { examples: Object.fromEntries(examples.filter(([name, { value }]) => isValid(value, schemas[name]!, compile))) }
 }

@@ -119,7 +119,6 @@ function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: 
     const result = failure === undefined ? wordOne(outcome, contract, key, index, reply.log) : contract.fail(key, failure)
     const context: SerializeContext = {
       minimal,
-      keyAt: () => key,
       onInvalid: (_, found, why) => logItemFailure(reply.log, toFailure(invalidResult()), invalidResult(why), index, found)
     }
     const serialization = serialize([result], NO_FRAME, context)

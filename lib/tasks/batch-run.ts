@@ -58,8 +58,6 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
       open--
       return onResult({ index: one.index, result })
     }
-    // Cancelled since the attempt ended.
-    if (canceller.reason !== undefined) return fail(one, toFailure(cancelled()))
     const again = { ...one, attempt: one.attempt + 1 }
     pauses.set(again, setTimeout(() => {
       pauses.delete(again)

@@ -20,7 +20,6 @@ export interface Store<T extends Keepable> {
   /** The batch has ended: it shrinks by so many bytes, and has only its time to live from now on. */
   finish (one: T, bytes: number): void
   remove (batchId: string): void
-  all (): T[]
   /** Expires nothing any more. */
   close (): void
 }
@@ -98,7 +97,6 @@ export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: 
       schedule()
     },
     remove,
-    all: () => [...entries.values()],
     close () {
       clearTimeout(timer)
       expiries.clear()

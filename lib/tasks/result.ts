@@ -24,7 +24,6 @@ const ALONE = { head: '', tail: '' }
 export function writeResult ({ index, result }: PlacedResult, log: FastifyBaseLogger): ResultText {
   const key = result.taskId as Key
   const serialization = serialize([result], ALONE, {
-    keyAt: () => key,
     onInvalid: (_, _key, why) => logItemFailure(log, toFailure(invalidResult()), invalidResult(why), index, key)
   })
   const { text } = serialization.next(Infinity)

@@ -5,6 +5,7 @@ import { noteRetryAfter } from './batch-access.js'
 import { batchRoutes } from './batch-routes.js'
 import { eventsRoute } from './events.js'
 import { createFollowers } from './followers.js'
+import { maskErrors } from './masked-engine.js'
 import type { TasksSettings } from './options.js'
 import { createTaskRunner } from './run-task.js'
 import { runRoute } from './run-route.js'
@@ -18,13 +19,14 @@ export interface TasksHost {
 }
 
 /** Registers the routes in a context of their own. */
-export async function registerTasks (app: FastifyInstance, settings: TasksSettings, { status, graceLeft }: TasksHost): Promise<void> {
-  const { engine, handlers, timeout, retries, concurrency, maxRunning, maxQueued, ttl } = settings
+export async function registerTasks (app: FastifyInstance, given: TasksSettings, { status, graceLeft }: TasksHost): Promise<void> {
+  const settings = { ...given, engine: maskErrors(given.engine, app.log) }
+  const { handlers, timeout, retries, concurrency, maxRunning, maxQueued, ttl } = settings
   const runTask = createTaskRunner({ handlers, timeout, retries })
   const followers = createFollowers(settings.maxFollowers)
-  app.addHook('onReady', async () => engine.start?.({ runTask, limits: { concurrency, maxRunning, maxQueued, ttl }, log: app.log }))
+  app.addHook('onReady', async () => given.engine.start?.({ runTask, limits: { concurrency, maxRunning, maxQueued, ttl }, log: app.log }))
   app.addHook('preClose', async () => {
-    await engine.close(graceLeft())
+    await settings.engine.close(graceLeft())
     await followers.close()
   })
 

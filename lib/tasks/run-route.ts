@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type TaskResult } from '../../schemas/index.js'
 import { notePreference, readPreferences, varyByPrefer } from '../core/preferences.js'
-import { EngineUnavailable, toFailure } from '../errors.js'
+import { taskLost, toFailure } from '../errors.js'
 import { answerProgress } from './answer.js'
 import { documentRun } from './documentation.js'
 import type { NewBatch, TaskEngine } from './engine.js'
@@ -34,10 +34,17 @@ async function runNow (request: FastifyRequest, reply: FastifyReply, { engine }:
   await engine.submit(batch)
   if (signal.aborted) cancel()
   else signal.addEventListener('abort', cancel, { once: true })
-  const results = await lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: Infinity })
-  if (results === undefined) throw new EngineUnavailable('the batch is gone')
+  const results = await lookUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
   silently(engine.remove(batchId))
-  return answer(request, reply, results)
+  return answer(request, reply, results!)
+}
+
+/** @returns undefined while they are still to come; of a batch that the engine has lost, what can truly be said */
+async function lookForResults (engine: TaskEngine, { batchId, tasks: given, invalid }: NewBatch): Promise<TaskResult[] | undefined> {
+  const results = await engine.results(batchId)
+  if (results !== undefined || typeof await engine.find(batchId) === 'object') return results
+  const lost = given.map(({ index, task: { taskId } }) => ({ index, result: tasks.fail(taskId, toFailure(taskLost())) }))
+  return [...invalid, ...lost].sort((a, b) => a.index - b.index).map(({ result }) => result)
 }
 
 /** Answers 202, unless the batch has ended by the time that the client is ready to wait. */

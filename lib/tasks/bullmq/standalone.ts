@@ -47,14 +47,16 @@ export function createWorker (options: WorkerOptions): TaskWorker {
   }
 }
 
+function ignore (): void {}
+
 /** Says what an operator has to know. */
 const consoleLogger = {
   level: 'warn',
   child: () => consoleLogger,
-  silent: () => {},
-  trace: () => {},
-  debug: () => {},
-  info: () => {},
+  silent: ignore,
+  trace: ignore,
+  debug: ignore,
+  info: ignore,
   warn: console.warn,
   error: console.error,
   fatal: console.error

@@ -62,7 +62,7 @@ export const runChecks: readonly EngineCheck[] = [
   }),
 
   check('an output that JSON cannot hold costs its own task only', {
-    handlers: { bigint: () => 1n, cycle: () => cycle, fn: () => () => {} }
+    handlers: { bigint: () => 1n, cycle: () => cycle }
   }, async engine => {
     const batch = batchOf([{ type: 'bigint' }, { type: 'cycle' }, { type: 'echo', payload: 1 }])
     await engine.submit(batch)
