@@ -90,7 +90,7 @@ function receipt (body: unknown, member: string | undefined): string {
 }
 
 /** A valid item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
-export function keyOf (item: unknown, isValid: boolean, { key, validateKey }: ItemRules): Key | null {
+export function keyOf (item: unknown, isValid: boolean, { key, validateKey }: Pick<ItemRules, 'key' | 'validateKey'>): Key | null {
   const isOwn = isValid && typeOf(item) !== 'object'
   const found = isOwn ? item : (item as Record<string, unknown> | null)?.[key]
   if (typeof found !== 'string' && typeof found !== 'number') return null

@@ -46,8 +46,8 @@ function ofType (type: string, keywords: string[], said: Keywords): Shape | unde
   if (type === 'array') return list(keywords, said)
   if (type === 'object') return object(keywords, said)
   if (keywords.length > 0) return undefined
-  if (type === 'boolean') return { kind: 'boolean' }
-  return type === 'null' ? { kind: 'constant', value: null } : undefined
+  // There is no type but these two left.
+  return type === 'boolean' ? { kind: 'boolean' } : { kind: 'constant', value: null }
 }
 
 function saysOnly (keywords: readonly string[], known: readonly string[]): boolean {

@@ -19,6 +19,9 @@ export interface StreamLimits {
   readonly maxLineBytes: number
 }
 
+/** What each line must be. */
+export type LineRules = Pick<ItemRules, 'key' | 'validateKey' | 'validateItem'>
+
 /** The items of a stream, and whether it came to its end. */
 export interface StreamSource extends Source<LineItem> {
   isComplete (): boolean
@@ -29,7 +32,7 @@ export interface StreamSource extends Source<LineItem> {
  * @param onFault called when the stream breaks, so that there are no more items
  */
 export function readLines (
-  stream: Readable, rules: ItemRules, { maxItems, maxLineBytes }: StreamLimits, onFault: (error: unknown) => void
+  stream: Readable, rules: LineRules, { maxItems, maxLineBytes }: StreamLimits, onFault: (error: unknown) => void
 ): StreamSource {
   const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
   const lines = cutLines(maxLineBytes)

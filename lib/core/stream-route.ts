@@ -3,7 +3,6 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
-import type { ItemRules } from './items.js'
 import { logItemFailure } from './item-log.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { wordOne } from './results.js'
@@ -11,7 +10,7 @@ import { serializerOf, type SerializeContext } from './serializer.js'
 import { settleSource, type Outcome, type WorkerContext } from './settle.js'
 import type { SettleOptions } from './settle-options.js'
 import { documentStream } from './stream-documentation.js'
-import { readLines, type LineItem, type StreamLimits, type StreamSource } from './stream-input.js'
+import { readLines, type LineItem, type LineRules, type StreamLimits, type StreamSource } from './stream-input.js'
 import { createOutput, type LineOutput } from './stream-output.js'
 import { invalidResult, toFailure } from '../errors.js'
 
@@ -48,10 +47,7 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
     const compile = createCompiler(app)
     route.schema = documentStream(given, contract, { item, maxLineBytes, compile: createExampleCompiler(app) })
     rulesOf.set(settings, {
-      member: undefined,
-      maxItems: Infinity,
       key: settings.contract.key,
-      validateArray: () => undefined,
       validateItem: compile(settings.item),
       validateKey: compile(settings.contract.schemas.key)
     })
@@ -60,7 +56,7 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
 }
 
 /** Compiled when the app is ready. */
-const rulesOf = new WeakMap<StreamSettings, ItemRules>()
+const rulesOf = new WeakMap<StreamSettings, LineRules>()
 
 /** Handles a request of a streaming operation. */
 export function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {

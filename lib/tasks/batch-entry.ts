@@ -29,7 +29,7 @@ export function createEntry (batch: NewBatch, { runTask, limits }: EngineHost, e
   const { makeRoom, onReady, onResult, onEnd } = events
   const record = createRecord(batch, makeRoom)
   const taskBytes = batch.keep ? Buffer.byteLength(JSON.stringify(batch.tasks)) : 0
-  let resolve = () => {}
+  let resolve!: () => void
   const ended = new Promise<void>(_resolve => { resolve = _resolve })
 
   function settle (placed: PlacedResult): void {

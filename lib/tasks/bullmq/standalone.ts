@@ -1,6 +1,6 @@
 // A worker in a process of its own, without a web server.
-import type { FastifyBaseLogger } from 'fastify'
 import { DEFAULT_TIMEOUT } from '../../core/bulk-route.js'
+import { plainLogger } from '../plain-logger.js'
 import { createTaskRunner } from '../run-task.js'
 import { openChannel } from './channel.js'
 import { end, openPatient } from './connection.js'
@@ -47,17 +47,5 @@ export function createWorker (options: WorkerOptions): TaskWorker {
   }
 }
 
-function ignore (): void {}
-
 /** Says what an operator has to know. */
-const consoleLogger = {
-  level: 'warn',
-  child: () => consoleLogger,
-  silent: ignore,
-  trace: ignore,
-  debug: ignore,
-  info: ignore,
-  warn: console.warn,
-  error: console.error,
-  fatal: console.error
-} as FastifyBaseLogger
+const consoleLogger = plainLogger((...said) => console.error(...said))

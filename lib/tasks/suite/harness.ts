@@ -1,11 +1,11 @@
 // How the checks of an engine are made.
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type TaskResult } from '../../../schemas/index.js'
 import { ItemError } from '../../errors.js'
 import type { TaskDefinition } from '../definition.js'
 import type { BatchInfo, EngineHost, EngineLimits, NewBatch, SettledTask, TaskEngine } from '../engine.js'
+import { plainLogger } from '../plain-logger.js'
 import { createTaskRunner, type Task } from '../run-task.js'
 
 /** An engine, and how to get one for each check. */
@@ -37,9 +37,7 @@ interface Setup extends Partial<EngineLimits> {
 
 const LIMITS: EngineLimits = { concurrency: 16, maxRunning: 64, maxQueued: 100_000, ttl: 60_000 }
 
-const silent = new Proxy({}, {
-  get: (_, name) => name === 'child' ? () => silent : name === 'level' ? 'silent' : () => {}
-}) as FastifyBaseLogger
+const silent = plainLogger()
 
 function hostOf ({ handlers = {}, timeout = 30_000, retries = 0, ...limits }: Setup): EngineHost {
   const definitions = Object.fromEntries(Object.entries({ ...basic, ...handlers }).map(([type, handler]) => [type, { handler }]))
