@@ -458,3 +458,33 @@ t.test('the ids of many expired batches are remembered, not of all', async t => 
   t.equal(await engine.find('10001'), 'expired')
   t.match(await engine.find('10002'), { batchId: '10002' })
 })
+
+t.test('a client that is gone before its batch is taken takes it along all the same', async t => {
+  const engine = inProcess()
+  const { submit, cancel } = engine
+  const [asked, gate] = [createGate(), createGate()]
+  const reasons: unknown[] = []
+  engine.submit = async batch => {
+    asked.open()
+    await gate.opened
+    await submit(batch)
+  }
+  engine.cancel = async (batchId, waiting) => {
+    reasons.push(waiting?.message)
+    await cancel(batchId, waiting)
+  }
+  const app = await buildTasks(t, { engine, handlers: { hang } })
+  const origin = await app.listen({ host: '127.0.0.1', port: 0 })
+  const controller = new AbortController()
+  const gone = fetch(`${origin}/tasks`, {
+    method: 'POST', signal: controller.signal, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ tasks: tasksOf('hang') })
+  })
+  await asked.opened
+  controller.abort()
+  await t.rejects(gone)
+  await waitFor('the connection to be gone', () => new Promise<boolean>(resolve => app.server.getConnections((_, count) => resolve(count === 0))))
+  gate.open()
+
+  await waitFor('it to be cancelled', () => reasons.length === 1)
+  t.strictSame(reasons, ['Client disconnected'])
+})

@@ -50,6 +50,15 @@ t.test('uploads to S3', { skip }, async t => {
     t.match(lines.find(({ msg }) => msg === 'item failed'), { index: 0, key: 'a.bin', err: { message: /SignatureDoesNotMatch|signature/i } })
   })
 
+  t.test('once an upload has failed, what is written later fails with the same', async t => {
+    const wrong = server.client({ credentials: { accessKeyId: 'test:tester', secretAccessKey: 'wrong' } })
+    const sink = await s3({ client: wrong, bucket: BUCKET }).open({ name: 'a.bin', type: 'application/octet-stream' })
+    const part = Buffer.alloc(6 * 1024 * 1024)
+    await t.rejects(async () => { while (true) await sink.write(part) }, { code: 'STORAGE_FAILED' })
+    await t.rejects(sink.write(part), { code: 'STORAGE_FAILED' })
+    await sink.discard()
+  })
+
   t.test('a client that stalls and then goes leaves neither an object nor a part', async t => {
     const before = await objects(client)
     const app = await build(t, { plugin: { upload: { storage: s3({ client, bucket: BUCKET }), limits: { fileSize: '100mb' } } } })

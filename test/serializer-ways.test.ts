@@ -112,6 +112,8 @@ t.test('schemas that say more than a shape can are checked all the same', async 
     [Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]), { a: 1 }, { a: 'x' }],
     [Type.Unsafe({ type: 'boolean', not: { const: false } }), true, false],
     [Type.Unsafe({ type: 'string', const: 7 }), undefined, 7],
+    [Type.Unsafe({ type: 'null', const: null }), null, 0],
+    [Type.Unsafe({ type: 'boolean', const: null }), undefined, null],
     [Type.Unsafe({ type: 'object', required: ['z'], properties: {} }), undefined, {}],
     [Type.Unsafe({ const: { deep: true } }), { deep: true }, { deep: false }],
     [Type.Intersect([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]), { a: 1, b: 2 }, { a: 1 }]
@@ -168,4 +170,11 @@ t.test('a large answer without a failure can be a 200, and small ones are sent a
     t.equal(response.statusCode, 200)
     t.strictSame(response.json(), { results: good(count) })
   }
+})
+
+t.test('a large answer of which a hook leaves nothing is null', async t => {
+  const app = await build(t)
+  app.post('/', { config: { multiStatus: row }, preSerialization: async () => ({ toJSON: () => undefined }) }, (_request, reply) => { reply.multiStatus(rows(20_000)) })
+
+  t.strictSame((await app.inject({ method: 'POST', url: '/' })).json(), null)
 })

@@ -221,6 +221,21 @@ t.test('a closing app cuts a stream when its grace is over: no summary, and the 
   t.strictSame(parse(await body).map(({ id, status, code }) => [id, status, code]), [[1, 'done', undefined], [2, 'failed', 'CANCELLED']])
 })
 
+t.test('what comes after a closing app has cut a stream is not run', async t => {
+  const seen: unknown[] = []
+  const app = await buildJobs(t, ({ id }) => { seen.push(id); return never() }, { concurrency: 2 }, { plugin: { closeGrace: 20 } })
+  const { outgoing, answered } = await begin(t, app)
+  outgoing.write(linesOf(job(1)))
+  const response = await answered
+  response.on('data', () => {}).on('error', () => {})
+  const closed = app.close()
+  await once(response, 'end')
+  outgoing.write(linesOf(job(2)))
+  await closed
+
+  t.strictSame(seen, [1])
+})
+
 t.test('a stream that breaks has no summary', async t => {
   const lines: LogLine[] = []
   const app = await buildJobs(t, ({ n }) => ({ n }), {

@@ -80,7 +80,6 @@ export class AttemptContext {
 
   /** Ends it with a reason, of which its worker's signal tells. */
   static end (one: AttemptContext, reason: ItemError): void {
-    if (AttemptContext.isDone(one)) return
     one.#settle(rejected(reason))
     one.#reason = reason
     one.#controller?.abort(reason)
@@ -125,7 +124,8 @@ export function createCanceller (): Canceller {
     cancel (reason) {
       cause ??= reason
       for (const one of takeFresh()) AttemptContext.end(one, reason)
-      for (const listener of [...listeners]) listener(reason)
+      // One that has settled meanwhile is not among them any more.
+      for (const listener of listeners) listener(reason)
     },
     watch (one) {
       if (fresh.push(one) === 1) setImmediate(() => takeFresh().forEach(AttemptContext.arm))

@@ -1,7 +1,7 @@
 // Generates the code that checks a value and copies of it what its shape declares, for an engine whose JSON.stringify is
 // faster than anything that JavaScript can do. A copy has no toJSON, no getter and nothing that is not declared.
 // The code is made of the schema alone, as in shape-writer.ts.
-import { guard, type Member, type Shape } from './shape.js'
+import { guard, type Member, type Shape, type SingleShape } from './shape.js'
 
 /** Copies a value; undefined of one that may not have the shape. */
 export type CopyShape = (value: object) => object | undefined
@@ -22,7 +22,7 @@ function copyGuarded (shape: Shape, value: string, leave: string): Copy {
   return { code: `if (!(${guard(shape, value)})) ${leave}\n${code}`, result }
 }
 
-function copyChoice (options: readonly Shape[], value: string, leave: string): Copy {
+function copyChoice (options: readonly SingleShape[], value: string, leave: string): Copy {
   const result = `choice_${value}`
   const branches = options.map(option => {
     const copy = copyShape(option, value, leave)

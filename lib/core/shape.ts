@@ -8,16 +8,18 @@ export interface Member {
   readonly shape: Shape
 }
 
-/** What a value looks like in JSON. `open` takes whatever is JSON. */
-export type Shape =
+/** What a value looks like in JSON. */
+export type Shape = SingleShape | { readonly kind: 'choice', readonly options: readonly SingleShape[] }
+
+/** One of the things that a value can look like. `open` takes whatever is JSON. */
+export type SingleShape =
   { readonly kind: 'text', readonly min: number, readonly max: number, readonly pattern: string | undefined } |
   { readonly kind: 'number', readonly integer: boolean, readonly bounds: readonly string[] } |
   { readonly kind: 'constant', readonly value: string | number | boolean | null } |
   { readonly kind: 'boolean' } |
   { readonly kind: 'open' } |
   { readonly kind: 'list', readonly items: Shape, readonly min: number, readonly max: number } |
-  { readonly kind: 'object', readonly members: readonly Member[] } |
-  { readonly kind: 'choice', readonly options: readonly Shape[] }
+  { readonly kind: 'object', readonly members: readonly Member[] }
 
 type Keywords = Record<string, unknown>
 
@@ -111,14 +113,14 @@ function partsOf (shape: Shape): readonly Shape[] {
  * The condition, in JavaScript, that a value fulfils which may have this shape; of what is inside it, it says nothing.
  * It may refuse what has the shape, as text of whose length in characters only an estimate is made.
  */
-export function guard (shape: Shape, value: string): string {
+export function guard (shape: SingleShape, value: string): string {
   if (shape.kind === 'constant') return `${value} === ${JSON.stringify(shape.value)}`
   if (shape.kind === 'boolean') return `typeof ${value} === 'boolean'`
   if (shape.kind === 'text') return guardText(shape, value)
   if (shape.kind === 'number') return guardNumber(shape, value)
   if (shape.kind === 'list') return `Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'${between(shape, `${value}.length`)}`
   if (shape.kind === 'object') return `typeof ${value} === 'object' && ${value} !== null && !Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'`
-  return shape.kind === 'open' ? `${value} !== undefined` : shape.options.map(option => `(${guard(option, value)})`).join(' || ')
+  return `${value} !== undefined`
 }
 
 /** A character is one or two units of a string's length. */
