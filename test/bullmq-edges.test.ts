@@ -192,7 +192,7 @@ t.test('a worker that does not know a type of task fails such tasks alone, as no
 t.test('without a logger a worker says on the console what went wrong', { skip }, async t => {
   const server = await startServer(t)
   const engine = await openEngine(t, server)
-  const { args } = t.capture(console, 'error')
+  const { args } = t.capture(console, 'error', () => {})
   const worker = createWorker({ ...SHORT, connection: server.connection, handlers: { leak: { handler: () => { throw new Error('hunter2') } } } })
   t.teardown(() => worker.close(0))
   const batch = batchOf(['leak'])
