@@ -128,6 +128,16 @@ t.test('a batch that has expired is 410', async t => {
   t.equal((await app.inject({ method: 'DELETE', url: location })).statusCode, 410)
 })
 
+t.test('a batch that expires between two looks at it is 410', async t => {
+  const engine = inProcess()
+  const app = await buildTasks(t, { engine, handlers: { echo } })
+  const location = await submit(app, tasksOf('echo'))
+  await ended(app, location)
+
+  engine.results = async () => undefined
+  t.equal((await app.inject(location)).statusCode, 410)
+})
+
 t.test('DELETE cancels: what had not ended has failed, what had keeps its result, and both can still be read', async t => {
   const reasons: unknown[] = []
   const watch = (_: unknown, { signal }: TaskContext) => new Promise(() => {
