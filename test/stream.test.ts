@@ -221,6 +221,21 @@ t.test('a closing app cuts a stream when its grace is over: no summary, and the 
   t.strictSame(parse(await body).map(({ id, status, code }) => [id, status, code]), [[1, 'done', undefined], [2, 'failed', 'CANCELLED']])
 })
 
+t.test('a client that has sent everything and reads nothing does not keep the server from closing', async t => {
+  const text = 'x'.repeat(5 * 1024 * 1024)
+  let ran = 0
+  const app = await buildJobs(t, ({ n }) => { ran++; return { n, text } }, {
+    contract: defineContract({ ...vocabulary, data: Type.Object({ n: Type.Integer(), text: Type.String() }) }) as never
+  }, { plugin: { closeGrace: 0 } })
+  const { outgoing, answered } = await begin(t, app)
+  outgoing.end(linesOf(job(1), job(2), job(3), job(4)))
+  const response = await answered
+  await waitFor('all jobs', () => ran === 4)
+  await app.close()
+
+  t.equal(response.complete, false)
+})
+
 t.test('a stream that breaks has no summary', async t => {
   const lines: LogLine[] = []
   const app = await buildJobs(t, ({ n }) => ({ n }), {
