@@ -170,6 +170,13 @@ t.test('an async iterable that breaks costs no result that it gave before', asyn
   const atTheEnd = await ask(t, { route: withItems, payload: abc, results: () => broken(...abc.map((_, index) => fulfilled({ contactId: index }))) })
   t.equal(atTheEnd.response.headers['multi-status'], 'total=3, succeeded=3, failed=0')
   t.strictSame(atTheEnd.response.json().results, [created('a', 0), created('b', 1), created('c', 2)])
+
+  const besideAnInvalidOne = await ask(t, {
+    route: { ...withItems, schema: { body: Type.Array(Type.Object({ email: Type.String({ maxLength: 1 }) })) } },
+    payload: [{ email: 'invalid' }, { email: 'b' }],
+    results: () => broken(created('b', 2))
+  })
+  t.match(besideAnInvalidOne.response.json().results, [{ email: 'invalid', code: 'INVALID_ITEM' }, created('b', 2)])
 })
 
 t.test('an iterable is as good as an array', async t => {

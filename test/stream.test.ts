@@ -236,6 +236,21 @@ t.test('what comes after a closing app has cut a stream is not run', async t => 
   t.strictSame(seen, [1])
 })
 
+t.test('a client that has sent everything and reads nothing does not keep the server from closing', async t => {
+  const text = 'x'.repeat(5 * 1024 * 1024)
+  let ran = 0
+  const app = await buildJobs(t, ({ n }) => { ran++; return { n, text } }, {
+    contract: defineContract({ ...vocabulary, data: Type.Object({ n: Type.Integer(), text: Type.String() }) }) as never
+  }, { plugin: { closeGrace: 0 } })
+  const { outgoing, answered } = await begin(t, app)
+  outgoing.end(linesOf(job(1), job(2), job(3), job(4)))
+  const response = await answered
+  await waitFor('all jobs', () => ran === 4)
+  await app.close()
+
+  t.equal(response.complete, false)
+})
+
 t.test('a stream that breaks has no summary', async t => {
   const lines: LogLine[] = []
   const app = await buildJobs(t, ({ n }) => ({ n }), {

@@ -95,7 +95,7 @@ function peek<T> (read: () => T, otherwise: T): T {
 export function assembleResults (
   results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, log: FastifyBaseLogger
 ): unknown[] {
-  if (inOrder && results.length === batch.total) return [...results]
+  if (inOrder && batch.invalid.size === 0 && results.length === batch.total) return [...results]
   const found = inOrder
     ? new Map(results.map((one, index) => [batch.places[index], one]))
     : matchByKey(results, batch, contract.key, log)

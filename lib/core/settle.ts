@@ -44,6 +44,8 @@ interface Run<T, R> {
   turn: Promise<void> | undefined
   /** Set once no further item may start. */
   halted: (() => ItemError) | undefined
+  /** Set once nobody takes outcomes any more. */
+  isLeft: boolean
 }
 
 /**
@@ -76,7 +78,8 @@ export async function settle<T, R> (
  *
  * @param onOutcome gets every outcome, the place of its item in the input, and the item; undefined for one that could
  *   not be read. When it returns a promise, no further item takes the place of this one until that resolves.
- * @throws TypeError (as a rejection) when an option is not what it should be, and whatever `onOutcome` throws
+ * @throws TypeError (as a rejection) when an option is not what it should be, and whatever `onOutcome` throws; that ends
+ *   the batch, what runs is cancelled and nothing more is handed out
  * @example
  *   await settleEach(rows, save, { concurrency: 8 }, ({ status }, index) => console.log(index, status))
  */
@@ -95,7 +98,7 @@ export async function settleSource<T, R> (
   const canceller = createCanceller()
   const how = { canceller, timeout: typeof timeout === 'function' ? undefined : timeout }
   const run: Run<T, R> = {
-    source, worker, options, deliver, canceller, how, failures: 0, settled: 0, turn: undefined, halted: undefined
+    source, worker, options, deliver, canceller, how, failures: 0, settled: 0, turn: undefined, halted: undefined, isLeft: false
   }
   const abort = () => haltNow(run, signal?.reason)
 
@@ -109,7 +112,7 @@ export async function settleSource<T, R> (
 }
 
 /** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
-function haltNow<T, R> (run: Run<T, R>, reason: unknown): void {
+function haltNow<T, R> (run: Run<T, R>, reason?: unknown): void {
   run.halted = () => isItemError(reason) ? reason : notRun()
   run.canceller.cancel(cancelled())
   run.source.close()
@@ -117,17 +120,29 @@ function haltNow<T, R> (run: Run<T, R>, reason: unknown): void {
 
 /** One lane of the batch: takes the next item as soon as its last one is settled. */
 async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
-  while (true) {
-    while (run.turn !== undefined) await run.turn
-    const taken = run.source.take()
-    const next = taken instanceof Promise ? await taken : taken
-    if (next === undefined) return
-    const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
-    const outcome = performed instanceof Promise ? await performed : performed
-    const delivered = run.deliver(outcome, next.index, 'error' in next ? undefined : next.item)
-    noteOutcome(run, outcome)
-    if (delivered !== undefined) await delivered
+  try {
+    while (!run.isLeft) {
+      while (run.turn !== undefined) await run.turn
+      const taken = run.source.take()
+      const next = taken instanceof Promise ? await taken : taken
+      if (next === undefined) return
+      const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
+      const outcome = performed instanceof Promise ? await performed : performed
+      if (run.isLeft) return
+      const delivered = run.deliver(outcome, next.index, 'error' in next ? undefined : next.item)
+      noteOutcome(run, outcome)
+      if (delivered !== undefined) await delivered
+    }
+  } catch (error) {
+    leave(run)
+    throw error
   }
+}
+
+/** Ends a batch whose outcomes nobody takes any more. */
+function leave<T, R> (run: Run<T, R>): void {
+  run.isLeft = true
+  haltNow(run)
 }
 
 function noteOutcome<T, R> (run: Run<T, R>, outcome: Outcome<R>): void {
@@ -145,9 +160,9 @@ function perform<T, R> (run: Run<T, R>, item: T, index: number): Outcome<R> | Pr
 async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, retries: number): Promise<Outcome<R>> {
   for (let count = 1; count <= retries; count++) {
     const outcome = await attemptItem(run, item, index, count)
-    if (outcome.status === 'fulfilled' || isAborted(run) || !isRetryable(outcome.reason)) return outcome
+    if (outcome.status === 'fulfilled' || isCancelled(run) || !isRetryable(outcome.reason)) return outcome
     await pause(run, delayAfter(count, outcome.reason, run.options.backoff))
-    if (isAborted(run)) return outcome
+    if (isCancelled(run)) return outcome
   }
   return attemptItem(run, item, index, retries + 1)
 }
@@ -181,8 +196,8 @@ function pause<T, R> (run: Run<T, R>, ms: number): Promise<void> {
   })
 }
 
-function isAborted<T, R> ({ options: { signal } }: Run<T, R>): boolean {
-  return signal !== undefined && signal.aborted
+function isCancelled<T, R> ({ canceller }: Run<T, R>): boolean {
+  return canceller.reason !== undefined
 }
 
 function timeoutOf<T> (timeout: (item: T) => number | undefined, item: T): number | undefined {

@@ -78,7 +78,7 @@ async function answer (
   request: FastifyRequest, reply: FastifyReply, settings: StreamSettings, source: StreamSource, output: LineOutput, minimal: boolean
 ): Promise<void> {
   const signal = reply.batchSignal()
-  signal.addEventListener('abort', () => closeSoon(request, output), { once: true })
+  signal.addEventListener('abort', () => closeSoon(reply, output), { once: true })
   const writeLine = createLineWriter(reply, settings.contract, minimal)
   let [total, failed] = [0, 0]
 
@@ -98,9 +98,13 @@ async function answer (
 /** Milliseconds that a client has to read the end of an answer that was cut. */
 const LAST_WORDS = 1_000
 
-/** A client that goes on sending, or reads no more, does not keep the connection of an answer that was cut. */
-function closeSoon ({ raw }: FastifyRequest, output: LineOutput): void {
+/**
+ * A client that goes on sending, or reads no more, does not keep the connection of an answer that was cut. It is the
+ * response that ends it: a request that has been read to its end is destroyed already, and can end nothing.
+ */
+function closeSoon ({ raw }: FastifyReply, output: LineOutput): void {
   output.release()
+  if (raw.destroyed) return
   const timer = setTimeout(() => raw.destroy(), LAST_WORDS)
   raw.once('close', () => clearTimeout(timer))
 }
