@@ -8,6 +8,13 @@ export interface Member {
   readonly shape: Shape
 }
 
+/** An object with members of any name, or of any that matches the pattern of the names. */
+export interface RecordShape {
+  readonly kind: 'record'
+  readonly names: Shape & { readonly kind: 'text' }
+  readonly values: Shape
+}
+
 /** What a value looks like in JSON. `open` takes whatever is JSON. */
 export type Shape =
   { readonly kind: 'text', readonly min: number, readonly max: number, readonly pattern: string | undefined } |
@@ -17,6 +24,7 @@ export type Shape =
   { readonly kind: 'open' } |
   { readonly kind: 'list', readonly items: Shape, readonly min: number, readonly max: number } |
   { readonly kind: 'object', readonly members: readonly Member[] } |
+  RecordShape |
   { readonly kind: 'choice', readonly options: readonly Shape[] }
 
 type Keywords = Record<string, unknown>
@@ -44,7 +52,7 @@ function ofType (type: string, keywords: string[], said: Keywords): Shape | unde
   if (type === 'string') return text(keywords, said)
   if (type === 'number' || type === 'integer') return number(type === 'integer', keywords, said)
   if (type === 'array') return list(keywords, said)
-  if (type === 'object') return object(keywords, said)
+  if (type === 'object') return record(keywords, said) ?? object(keywords, said)
   if (keywords.length > 0) return undefined
   if (type === 'boolean') return { kind: 'boolean' }
   return type === 'null' ? { kind: 'constant', value: null } : undefined
@@ -76,6 +84,18 @@ function list (keywords: string[], { items, minItems = 0, maxItems = Infinity }:
   return shape && { kind: 'list', items: shape, min: Number(minItems), max: Number(maxItems) }
 }
 
+/** As `Type.Record` makes it, or with nothing but `additionalProperties`. */
+function record (keywords: string[], { patternProperties, additionalProperties }: Keywords): Shape | undefined {
+  if (saysOnly(keywords, ['additionalProperties'])) return recordOf(undefined, additionalProperties)
+  const patterns = Object.entries(patternProperties ?? {})
+  return saysOnly(keywords, ['patternProperties']) && patterns.length === 1 ? recordOf(...patterns[0]!) : undefined
+}
+
+function recordOf (pattern: string | undefined, schema: unknown): Shape | undefined {
+  const values = schema === false ? undefined : shapeOf(schema === true ? {} : schema as Keywords)
+  return values && { kind: 'record', names: { kind: 'text', min: 0, max: Infinity, pattern }, values }
+}
+
 function object (keywords: string[], { properties = {}, required = [] }: Keywords): Shape | undefined {
   if (keywords.some(keyword => !['properties', 'required'].includes(keyword))) return undefined
   const names = Object.keys(properties as Keywords)
@@ -90,8 +110,8 @@ function object (keywords: string[], { properties = {}, required = [] }: Keyword
 function choice (options: (Shape | undefined)[]): Shape | undefined {
   const known = options.filter(option => option !== undefined)
   const flat = known.flatMap(option => option.kind === 'choice' ? option.options : [option])
-  const compound = flat.filter(({ kind }) => kind === 'object' || kind === 'list')
-  const isClear = new Set(compound.map(({ kind }) => kind)).size === compound.length
+  const compound = flat.filter(({ kind }) => ['object', 'record', 'list'].includes(kind))
+  const isClear = new Set(compound.map(({ kind }) => kind === 'list')).size === compound.length
   if (known.length < options.length || flat.some(({ kind }) => kind === 'open') || !isClear) return undefined
   return { kind: 'choice', options: flat }
 }
@@ -103,6 +123,7 @@ export function hasShape (shape: Shape, condition: (shape: Shape) => boolean): b
 
 function partsOf (shape: Shape): readonly Shape[] {
   if (shape.kind === 'list') return [shape.items]
+  if (shape.kind === 'record') return [shape.values]
   if (shape.kind === 'object') return shape.members.map(member => member.shape)
   return shape.kind === 'choice' ? shape.options : []
 }
@@ -117,7 +138,7 @@ export function guard (shape: Shape, value: string): string {
   if (shape.kind === 'text') return guardText(shape, value)
   if (shape.kind === 'number') return guardNumber(shape, value)
   if (shape.kind === 'list') return `Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'${between(shape, `${value}.length`)}`
-  if (shape.kind === 'object') return `typeof ${value} === 'object' && ${value} !== null && !Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'`
+  if (shape.kind === 'object' || shape.kind === 'record') return `typeof ${value} === 'object' && ${value} !== null && !Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'`
   return shape.kind === 'open' ? `${value} !== undefined` : shape.options.map(option => `(${guard(option, value)})`).join(' || ')
 }
 
