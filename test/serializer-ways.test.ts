@@ -76,7 +76,7 @@ function serialize (contract: AnyContract, results: unknown[], prefersCopies: bo
     text += piece.text
     isLast = piece.isLast
   }
-  return { text, failed: serialization.failed, invalid }
+  return { text, failed: serialization.failed(), invalid }
 }
 
 /** The same words, but with a keyword that no code is generated for, so that every result goes the slow way. */

@@ -14,8 +14,8 @@ export interface Frame {
 
 /** Takes results one after the other, and gives them back as JSON text. */
 export interface Sheet {
-  /** How many of the results that were added are failures. */
-  readonly failed: number
+  /** How many of the results that were added are failures. No getter: each would keep all of its answer until the next full collection. */
+  failed (): number
   /**
    * Adds results from this place on, until there are about so many bytes.
    * @returns the place after the last one; the result there, if there is room left, is none that the sheet can take
@@ -135,7 +135,7 @@ function newByteSheet (fill: Fill<BytePage>, { head, tail }: Frame): Sheet {
 
   append(head)
   return {
-    get failed () { return page.failed },
+    failed: () => page.failed,
     fill (results, place, bytes) {
       page.limit = Math.min(bytes, MANY)
       let next = place
@@ -181,7 +181,7 @@ function newCopySheet (fill: Fill<CopyPage>, { head, tail, envelope }: Frame): S
   let count = 0
 
   return {
-    get failed () { return page.failed },
+    failed: () => page.failed,
     fill (results, place, bytes) {
       if (count === 0) page.copies = new Array(Math.min(results.length - place, ROOM))
       let next = place
