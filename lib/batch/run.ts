@@ -60,7 +60,7 @@ export async function runBatch (journey: Journey, plan: readonly Step[], batch: 
     : await settleInOrder(plan, order.steps, perform, options)
   return {
     results: outcomes.map(outcome => outcome.status === 'fulfilled' ? outcome.value : outcome),
-    cookies: cookies.size === 0 ? [] : plan.flatMap(step => cookies.get(step) ?? [])
+    cookies: plan.flatMap(step => cookies.get(step) ?? [])
   }
 }
 
