@@ -158,8 +158,11 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
     },
     succeed: (id, given = {}) => {
       const { [key]: own = id ?? null, status = successWords[0] } = given as Record<string, unknown>
-      // In this order, and without a copy of the rest, of which there would be one for every item.
-      return Object.assign({ [key]: own, status }, given, { [key]: own, status })
+      // In this order, and the spread has overwritten what is undefined in the data.
+      const result: Record<string, unknown> = { [key]: own, status, ...given }
+      result[key] = own
+      result.status = status
+      return result
     },
     fail
   }

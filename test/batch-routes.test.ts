@@ -1,15 +1,19 @@
 // What a batch can reach, and as whom: no more than who sends it could without.
 import { once } from 'node:events'
-import { createServer, request as httpRequest } from 'node:http'
+import { Agent, request as httpRequest } from 'node:http'
+import { Agent as TlsAgent, request as tlsRequest, type AgentOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
+import { json } from 'node:stream/consumers'
 import { ReadableStream } from 'node:stream/web'
+import type { TLSSocket } from 'node:tls'
 import rateLimit from '@fastify/rate-limit'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t from 'tap'
 import multiStatus, { type BatchOptions } from '../lib/index.js'
 import { build, type LogLine } from './fixtures/build.js'
 import { buildBatch, post, type Received, type Sent } from './fixtures/batch.js'
+import { cert, key } from './fixtures/tls.js'
 
 const codes = (results: Received[]) => results.map(({ status, code }) => code ?? status)
 const gets = (...urls: string[]): Sent[] => urls.map((url, index) => ({ id: String(index), url }))
@@ -185,6 +189,26 @@ t.test('a request inherits few headers, and brings few', async t => {
   t.strictSame(codes(results.slice(3)), forbidden.map(() => 'HEADER_NOT_ALLOWED'))
 })
 
+t.test('unless the app says otherwise, a request inherits who is asking and in which trace', async t => {
+  const app = await buildBatch(t)
+  app.get('/headers', async ({ headers }) => headers)
+  const inherited = {
+    traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    tracestate: 'rojo=00f067aa0ba902b7',
+    baggage: 'user=7',
+    'x-request-id': 'r1',
+    authorization: 'Bearer a',
+    cookie: 'c=1',
+    'accept-language': 'de',
+    'user-agent': 'test',
+    host: 'example.org'
+  }
+
+  const { results } = await post(app, gets('/headers', '/headers'), { headers: { ...inherited, accept: 'application/json', 'x-other': '1' } })
+
+  t.strictSame(results.map(({ body }) => body), [inherited, inherited])
+})
+
 t.test('no header and no id reaches the prototype of anything', async t => {
   const app = await buildBatch(t, { headers: { own: ['constructor', 'x'] } }, { fastify: { onProtoPoisoning: 'ignore', onConstructorPoisoning: 'ignore' } })
   app.post('/echo', async request => request.body)
@@ -223,12 +247,11 @@ t.test("each request shows who sends the batch: address, protocol and host, also
 })
 
 /** What a route answers to a request of its own, and what to one in a batch, over one connection. */
-async function sameConnection (port: number, url: string, headers: Record<string, string>) {
-  const { Agent } = await import('node:http')
-  const { json } = await import('node:stream/consumers')
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+async function sameConnection (port: number, url: string, headers: Record<string, string>, tls?: AgentOptions) {
+  const agent = tls === undefined ? new Agent({ keepAlive: true, maxSockets: 1 }) : new TlsAgent({ ...tls, keepAlive: true, maxSockets: 1 })
+  const request = tls === undefined ? httpRequest : tlsRequest
   const send = async (method: string, path: string, body?: string) => {
-    const outgoing = httpRequest({ agent, host: '127.0.0.1', port, method, path, headers: { ...headers, ...(body && { 'content-type': 'application/json' }) } }).end(body)
+    const outgoing = request({ agent, host: '127.0.0.1', port, method, path, headers: { ...headers, ...(body && { 'content-type': 'application/json' }) } }).end(body)
     const [response] = await once(outgoing, 'response')
     return await json(response)
   }
@@ -238,25 +261,24 @@ async function sameConnection (port: number, url: string, headers: Record<string
   return { single, batched: results[0]!.body }
 }
 
-t.test('over TLS a request shows the certificate of the client', async t => {
-  const app = await buildBatch(t)
-  const tls = { encrypted: true, authorized: true, authorizationError: null, getPeerCertificate: () => ({ subject: 'ada' }), getPeerX509Certificate: () => 'x509' }
-  app.addHook('onRequest', async ({ url, raw }) => { if (url === '/batch') Object.assign(raw.socket, tls) })
-  app.get('/who', async ({ protocol, raw }) => {
-    const view = raw.socket as typeof raw.socket & typeof tls
-    return { protocol, authorized: view.authorized, error: view.authorizationError, peer: view.getPeerCertificate(), x509: view.getPeerX509Certificate() }
-  })
-  await app.ready()
-  const server = createServer((request, response) => {
-    Object.assign(request.socket, tls)
-    app.routing(request, response)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
+t.test('over TLS a request has the protocol of the batch, and shows the certificate of the client', async t => {
+  const https = { key, cert, ca: cert, requestCert: true, rejectUnauthorized: false }
+  for (const isSecure of [true, false]) {
+    const app = await buildBatch(t, {}, { fastify: (isSecure ? { https } : {}) as FastifyServerOptions })
+    app.get('/who', async ({ protocol, raw }) => {
+      const socket = raw.socket as TLSSocket
+      const { encrypted = false, authorized = false, authorizationError: error = null } = socket
+      return { protocol, encrypted, authorized, error, peer: socket.getPeerCertificate?.() ?? null, x509: socket.getPeerX509Certificate?.()?.subject ?? null }
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const { port } = app.server.address() as AddressInfo
 
-  const { batched } = await sameConnection((server.address() as AddressInfo).port, '/who', {})
-
-  t.strictSame(batched, { protocol: 'https', authorized: true, error: null, peer: { subject: 'ada' }, x509: 'x509' })
+    for (const client of isSecure ? [{ ca: cert }, { ca: cert, key, cert }] : [undefined]) {
+      const { single, batched } = await sameConnection(port, '/who', {}, client)
+      t.strictSame(batched, single)
+      t.match(batched, { protocol: isSecure ? 'https' : 'http', encrypted: isSecure, authorized: client !== undefined && 'key' in client })
+    }
+  }
 })
 
 t.test('a rate limit counts each request of a batch, by the address of the client', async t => {

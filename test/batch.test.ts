@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { type LogLine, build } from './fixtures/build.js'
 import { buildBatch, post, type Sent } from './fixtures/batch.js'
@@ -252,19 +253,23 @@ t.test('return=minimal leaves key and status, and the failures as they are', asy
 t.test('a request that takes too long fails alone, and its route hears of it', async t => {
   const log: LogLine[] = []
   let isAborted = false
-  const app = await buildBatch(t, { timeout: 50 }, { onLog: line => log.push(line) })
+  const app = await buildBatch(t, { timeout: 200 }, { onLog: line => log.push(line) })
   app.get('/hang', (request, reply) => { reply.raw.once('close', () => { isAborted = !reply.raw.writableFinished }) })
+  app.get('/slow', () => setTimeout(20, {}))
   app.get('/ended', (_, reply) => { reply.hijack(); reply.raw.destroy(); reply.raw.destroy(); reply.raw.end('late'); reply.raw.write('later') })
 
-  const { results } = await post(app, [{ id: '1', url: '/hang' }, { id: '2', url: '/contacts/1' }, { id: '3', url: '/ended' }])
+  const start = performance.now()
+  const { results } = await post(app, [{ id: '1', url: '/hang' }, { id: '2', url: '/slow' }, { id: '3', url: '/ended' }, { id: '4', url: '/hang', dependsOn: ['2'] }])
 
   t.match(results, [
     { code: 'TIMEOUT', statusCode: 504, retryable: true },
     { status: 'success' },
-    { code: 'INTERNAL_ERROR', statusCode: 500, message: 'Internal error' }
+    { code: 'INTERNAL_ERROR', statusCode: 500, message: 'Internal error' },
+    { code: 'TIMEOUT' }
   ])
+  t.ok(performance.now() - start >= 210, 'the time of each begins with it')
   await waitFor('the abort', () => isAborted)
-  t.match(log.filter(({ msg }) => msg === 'item failed').map(({ key, code }) => [key, code]), [['1', 'TIMEOUT'], ['3', 'INTERNAL_ERROR']])
+  t.match(log.filter(({ msg }) => msg === 'item failed').map(({ key, code }) => [key, code]), [['1', 'TIMEOUT'], ['3', 'INTERNAL_ERROR'], ['4', 'TIMEOUT']])
 })
 
 t.test("an app's own compilers need not know JSON Schema", async t => {

@@ -24,7 +24,9 @@ const rich = contractOf(Type.Object({
   maybe: Type.Unsafe({ type: ['string', 'null'] }),
   tags: Type.Array(Type.String(), { minItems: 1, maxItems: 3 }),
   owner: Type.Object({ name: Type.String(), ümlaut: Type.Optional(Type.Integer()), pets: Type.Optional(Type.Array(Type.Object({ age: Type.Integer() }))) }),
-  either: Type.Optional(Type.Union([Type.Array(Type.Integer()), Type.Object({ a: Type.String() }), Type.Boolean()]))
+  either: Type.Optional(Type.Union([Type.Array(Type.Integer()), Type.Object({ a: Type.String() }), Type.Boolean()])),
+  labels: Type.Record(Type.String(), Type.String()),
+  sizes: Type.Optional(Type.Unsafe({ type: 'object', additionalProperties: { type: 'object', properties: { mm: { type: 'integer' } } } }))
 }))
 
 /** What a schema as this one takes, each value now and then something else. */
@@ -46,6 +48,9 @@ const value = fc.oneof({
     tags: fc.array(fc.string({ minLength: 30, maxLength: 70, unit: fc.constantFrom('a', 'b', '"', 'é') }), { minLength: 1, maxLength: 3 }),
     owner: fc.record({ name: fc.string(), ümlaut: fc.integer(), pets: fc.array(fc.record({ age: fc.integer(), secret: fc.string() })), secret: fc.string() }, { requiredKeys: ['name'] }),
     either: fc.oneof(fc.constant(undefined), fc.array(fc.integer()), fc.record({ a: fc.string(), secret: fc.string() }), fc.boolean()),
+    labels: fc.dictionary(fc.oneof(fc.string({ unit: 'binary', maxLength: 50 }), fc.constantFrom('__proto__', 'toJSON', 'a\nb', '7')), fc.oneof(
+      { weight: 30, arbitrary: fc.string({ maxLength: 50 }) }, { weight: 1, arbitrary: fc.constantFrom(undefined, null, 7) })),
+    sizes: fc.oneof(fc.constant(undefined), fc.dictionary(fc.string({ maxLength: 3 }), fc.record({ mm: fc.integer(), secret: fc.string() }))),
     secret: fc.string()
   })
 }, { weight: 1, arbitrary: fc.anything({ withBigInt: true, withDate: true, withNullPrototype: true }) })
@@ -71,7 +76,7 @@ function serialize (contract: AnyContract, results: unknown[], prefersCopies: bo
     text += piece.text
     isLast = piece.isLast
   }
-  return { text, failed: serialization.failed, invalid }
+  return { text, failed: serialization.failed(), invalid }
 }
 
 /** The same words, but with a keyword that no code is generated for, so that every result goes the slow way. */
@@ -97,9 +102,19 @@ t.test('whichever way a result goes, the answer is the same', async () => {
 })
 
 t.test('what lies in an object that leaves it open is written too', async t => {
-  const open = contractOf(Type.Object({ x: Type.Optional(Type.Unknown()), list: Type.Optional(Type.Array(Type.Unknown())) }))
-  fc.assert(fc.property(fc.array(fc.record({ id: fc.integer(), status: fc.constant('done'), x: fc.jsonValue(), list: fc.array(fc.jsonValue()) }, { requiredKeys: ['id', 'status'] })), results => {
+  const open = contractOf(Type.Object({
+    x: Type.Optional(Type.Unknown()),
+    list: Type.Optional(Type.Array(Type.Unknown())),
+    record: Type.Optional(Type.Unsafe({ type: 'object', additionalProperties: true }))
+  }))
+  const result = fc.record({
+    id: fc.integer(), status: fc.constant('done'), x: fc.jsonValue(), list: fc.array(fc.jsonValue()), record: fc.dictionary(fc.string(), fc.jsonValue())
+  }, { requiredKeys: ['id', 'status'] })
+  fc.assert(fc.property(fc.array(result), results => {
     t.equal(serialize(open, results, true).text, JSON.stringify({ results }))
+    const minimal = serialize(open, [...results, { id: 7, status: 'done', x: 7n }], true, { minimal: true })
+    t.equal(JSON.stringify(JSON.parse(minimal.text).results.slice(0, -1)), JSON.stringify(results.map(({ id, status }) => ({ id, status }))))
+    t.equal(minimal.failed, 1, 'also what is left out must be JSON')
   }), { numRuns: 50 })
 })
 
@@ -110,6 +125,12 @@ t.test('schemas that say more than a shape can are checked all the same', async 
     [Type.Tuple([Type.Integer()]), [1], ['x']],
     [Type.Object({ a: Type.Integer() }, { additionalProperties: false }), { a: 1 }, { a: 1, b: 2 }],
     [Type.Union([Type.Object({ a: Type.Integer() }), Type.Object({ b: Type.Integer() })]), { a: 1 }, { a: 'x' }],
+    [Type.Union([Type.Object({ a: Type.Integer() }), Type.Record(Type.String(), Type.String())]), { a: 'x' }, { b: 1 }],
+    [Type.Record(Type.String(), Type.Integer(), { minProperties: 1 }), { a: 1 }, {}],
+    [Type.Record(Type.Integer(), Type.Integer(), { additionalProperties: false }), { 1: 1 }, { a: 1 }],
+    [Type.Unsafe({ type: 'object', patternProperties: { '^a': { type: 'integer' }, '^b': { type: 'string' } } }), { a: 1, b: 'x' }, { a: 'x' }],
+    [Type.Unsafe({ type: 'object', additionalProperties: { type: 'integer', multipleOf: 5 } }), { a: 5 }, { a: 6 }],
+    [Type.Unsafe({ type: 'object', additionalProperties: false }), {}, { a: 1 }],
     [Type.Unsafe({ type: 'boolean', not: { const: false } }), true, false],
     [Type.Unsafe({ type: 'string', const: 7 }), undefined, 7],
     [Type.Unsafe({ type: 'null', const: null }), null, 0],

@@ -1,13 +1,14 @@
 // One request of a batch through the app's own router, with everything that a request of its own goes through.
 import type { IncomingHttpHeaders } from 'node:http'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { BatchedRequest } from '../../schemas/index.js'
 import { timedOut } from '../errors.js'
 import { encodeBody } from './body.js'
-import { issuePassport, type Passport } from './guard.js'
 import { ownHeaders } from './headers.js'
-import { BatchedMessage, BatchedResponse, type Answer, type RequestParts } from './message.js'
+import { BatchedMessage, BatchedResponse, type Answer, type ConnectionView, type Listener, type RequestParts } from './message.js'
+import type { Passport } from './passport.js'
 import { answerTooLarge, badMethod, badUrl, routeNotAllowed, streamed, upgraded } from './refusals.js'
+import type { Running, Traveller } from './running.js'
 
 /** How many bytes of answers one batch may still carry. */
 export interface Budget { left: number }
@@ -15,20 +16,18 @@ export interface Budget { left: number }
 /** What the requests of one batch have in common. */
 export interface Journey {
   readonly app: FastifyInstance
-  readonly outer: FastifyRequest
+  /** That of the batch, as its requests see it. */
+  readonly connection: ConnectionView
   /** That the app knows. */
   readonly methods: readonly string[]
   /** The headers that every one of them inherits. */
   readonly inherited: IncomingHttpHeaders
   /** The headers that an item may have of its own. */
   readonly itemHeaders: ReadonlySet<string>
-  /** Milliseconds for each. */
-  readonly timeout: number
   /** Bytes of one answer, and of all together. */
   readonly limits: { readonly response: number, readonly total: number }
   readonly budget: Budget
-  /** Functions that end what is on its way, as if its client had gone, so that what a route has begun can stop. */
-  readonly running: Set<() => void>
+  readonly running: Running
 }
 
 /**
@@ -53,18 +52,18 @@ function expectMethod (method: string, supported: readonly string[]): string {
 const ORIGIN_FORM = /^\/[!"$-[\]-~]*$/
 
 /** A path segment that a proxy behind the route could take for a step upwards. */
-const DOTS = /\/(?:\.|%2e){1,2}(?:\/|$)/i
+const DOTS = /^[^?]*\/(?:\.|%2e){1,2}(?:[/?]|$)/i
 
 function expectUrl (url: string): string {
   if (!url.startsWith('/')) throw badUrl(/^[a-z][a-z\d+.-]*:/i.test(url) ? 'an absolute URL' : 'something else')
   if (url.startsWith('//')) throw badUrl('one of another host')
   if (!ORIGIN_FORM.test(url)) throw badUrl('one with characters that must be percent-encoded')
-  if (DOTS.test(url.split('?', 1)[0]!)) throw badUrl('one with "." or ".." as a segment')
+  if (DOTS.test(url)) throw badUrl('one with "." or ".." as a segment')
   return url
 }
 
 /** What became of one request on its way: its passport, and its answer or why there is none. */
-interface Arrival {
+export interface Arrival {
   readonly passport: Passport
   readonly answer?: Answer
   readonly error?: unknown
@@ -73,51 +72,81 @@ interface Arrival {
 /**
  * Sends a request through the router. Each begins in a turn of its own, as requests come from sockets: what a hook puts
  * off until its promise is settled is done before the next request begins, as the counting of a rate limit.
+ * @param isTrial whether only as far as validation; neither `preHandler` hooks of the route nor its handler run
  */
-function send (journey: Journey, parts: RequestParts, isTrial: boolean): Promise<Arrival> {
+export function send (journey: Journey, parts: RequestParts, isTrial: boolean): Promise<Arrival> {
   return new Promise(resolve => {
-    const message = new BatchedMessage(journey.outer.raw.socket, parts)
-    const passport = issuePassport(message, isTrial)
-    const end = (how: Omit<Arrival, 'passport'>) => {
-      clearTimeout(timer)
-      journey.running.delete(stop)
-      resolve({ passport, ...how })
-    }
-    const response = new BatchedResponse(message, {
-      onAnswer: answer => end({ answer }),
-      onStream: statusCode => end({ error: streamed(statusCode) }),
-      onAbort: () => end({ error: new Error(`${parts.method} ${parts.url} was ended without an answer`) })
-    })
-    const stop = () => {
-      clearImmediate(start)
-      message.destroy()
-      response.destroy()
-    }
-    const start = setImmediate(() => {
-      try {
-        journey.app.routing(message, response)
-      } catch (error) {
-        end({ error })
-      }
-    })
-    const timer = setTimeout(() => {
-      end({ error: timedOut() })
-      stop()
-    }, journey.timeout)
-    journey.running.add(stop)
+    const trip = new Trip(journey, parts, isTrial, resolve)
+    journey.running.add(trip)
   })
 }
 
+function begin (trip: Trip): void {
+  trip.begin()
+}
+
+/** A request on its way. A class, because as many closures as this has methods would cost more than the way. */
+class Trip implements Listener, Traveller {
+  readonly #journey: Journey
+  readonly #message: BatchedMessage
+  readonly #response: BatchedResponse
+  readonly #arrive: (arrival: Arrival) => void
+  readonly #start: NodeJS.Immediate
+
+  constructor (journey: Journey, parts: RequestParts, isTrial: boolean, arrive: (arrival: Arrival) => void) {
+    const passport: Passport = { isTrial, isAdmitted: false, refusal: undefined, error: undefined }
+    this.#journey = journey
+    this.#message = new BatchedMessage(journey.connection, parts, passport)
+    this.#response = new BatchedResponse(this.#message, this)
+    this.#arrive = arrive
+    this.#start = setImmediate(begin, this)
+  }
+
+  begin (): void {
+    try {
+      this.#journey.app.routing(this.#message, this.#response)
+    } catch (error) {
+      this.#end(undefined, error)
+    }
+  }
+
+  onAnswer (answer: Answer): void {
+    this.#end(answer, undefined)
+  }
+
+  onStream (statusCode: number): void {
+    this.#end(undefined, streamed(statusCode))
+  }
+
+  onAbort (): void {
+    const { method, url } = this.#message
+    this.#end(undefined, new Error(`${method} ${url} was ended without an answer`))
+  }
+
+  expire (): void {
+    this.#end(undefined, timedOut())
+    this.stop()
+  }
+
+  stop (): void {
+    clearImmediate(this.#start)
+    this.#message.destroy()
+    this.#response.destroy()
+  }
+
+  #end (answer: Answer | undefined, error: unknown): void {
+    this.#journey.running.delete(this)
+    this.#arrive({ passport: this.#message.passport, answer, error })
+  }
+}
+
 /**
- * Sends a request through the router.
- * @returns its answer, whatever its status
- * @throws ItemError when there is none that a batch can carry
+ * What has arrived, if a batch can carry it.
+ * @returns the answer, whatever its status
+ * @throws ItemError when it cannot, and whatever has kept the request from being answered
  */
-export async function dispatch (journey: Journey, parts: RequestParts): Promise<Answer> {
-  const { passport, answer, error } = await send(journey, parts, false)
-  if (answer === undefined) throw error
-  expectAdmitted(passport, answer)
-  const { limits, budget } = journey
+export function readAnswer ({ limits, budget }: Journey, arrival: Arrival): Answer {
+  const answer = expectAnswer(arrival)
   const { statusCode, payload } = answer
   if (statusCode < 200) throw upgraded()
   const size = payload === undefined ? 0 : Buffer.byteLength(payload)
@@ -128,20 +157,20 @@ export async function dispatch (journey: Journey, parts: RequestParts): Promise<
 }
 
 /** What answers before the guard can refuse, as a rate limit does; it cannot admit. */
-function expectAdmitted ({ refusal, isAdmitted }: Passport, { statusCode }: Answer): void {
+function expectAnswer ({ passport: { refusal, isAdmitted }, answer, error }: Arrival): Answer {
+  if (answer === undefined) throw error
   if (refusal !== undefined) throw refusal
-  if (!isAdmitted && statusCode < 400) throw routeNotAllowed()
+  if (!isAdmitted && answer.statusCode < 400) throw routeNotAllowed()
+  return answer
 }
 
 /**
- * Sends a request through the router as far as validation; neither `preHandler` hooks of the route nor its handler run.
- * @returns undefined when it is valid, else what is wrong with it: an error of validation, or the answer of a hook
+ * What has been found by trying out.
+ * @returns undefined when the request is valid, else what is wrong with it: an error of validation, or the answer of a hook
  * @throws ItemError when there is no such answer
  */
-export async function tryOut (journey: Journey, parts: RequestParts): Promise<{ invalid: unknown, answer: Answer } | undefined> {
-  const { passport, answer, error } = await send(journey, parts, true)
-  if (answer === undefined) throw error
-  expectAdmitted(passport, answer)
+export function readTrial (arrival: Arrival): { invalid: unknown, answer: Answer } | undefined {
+  const answer = expectAnswer(arrival)
   // A hook may have the answer already, as a cache.
-  return answer.statusCode < 400 ? undefined : { invalid: passport.error, answer }
+  return answer.statusCode < 400 ? undefined : { invalid: arrival.passport.error, answer }
 }

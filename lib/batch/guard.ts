@@ -1,8 +1,9 @@
 // Lets requests of a batch reach the routes that have opted in and no other. It is judged after routing, by the route
 // that was found, so that no way to write a URL can get around it.
-import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { RoutesNotGuarded, type ItemError } from '../errors.js'
+import { BatchedMessage } from './message.js'
+import type { Passport } from './passport.js'
 import { badMethod, nestedBatch, routeNotAllowed, routeNotFound } from './refusals.js'
 
 /** A route as `batch.allow` sees it. */
@@ -14,26 +15,8 @@ export interface RouteInfo {
   readonly config: object
 }
 
-/** What is known of one request of a batch while it travels. */
-export interface Passport {
-  /** Whether it is to be validated only. */
-  readonly isTrial: boolean
-  /** Set once it has reached a route that has opted in. */
-  isAdmitted: boolean
-  /** Why it may not go on. */
-  refusal: ItemError | undefined
-  /** What went wrong in the route, before the app's error handler made an answer of it. */
-  error: unknown
-}
-
-/** Known by the message itself, which no client can make, and not by anything that is written in it. */
-const passports = new WeakMap<IncomingMessage, Passport>()
-
-/** Marks a request as one of a batch. */
-export function issuePassport (message: IncomingMessage, isTrial: boolean): Passport {
-  const passport: Passport = { isTrial, isAdmitted: false, refusal: undefined, error: undefined }
-  passports.set(message, passport)
-  return passport
+function passportOf ({ raw }: FastifyRequest): Passport | undefined {
+  return raw instanceof BatchedMessage ? raw.passport : undefined
 }
 
 /** Of a batch's own route; shared by every copy of this module. */
@@ -58,20 +41,20 @@ export function guardRoutes (app: FastifyInstance, allow: (route: RouteInfo) => 
   }
 
   app.addHook('onRequest', function guardBatchedRequest (request, reply, next) {
-    const passport = passports.get(request.raw)
+    const passport = passportOf(request)
     if (passport === undefined) return next()
     passport.refusal = judge(request) || undefined
     if (passport.refusal !== undefined) return stop(reply, passport.refusal.statusCode)
     passport.isAdmitted = true
     next()
   })
-  app.addHook('onError', function noteBatchedError ({ raw }, _reply, error, next) {
-    const passport = passports.get(raw)
+  app.addHook('onError', function noteBatchedError (request, _reply, error, next) {
+    const passport = passportOf(request)
     if (passport !== undefined) passport.error = error
     next()
   })
   app.addHook('preHandler', function stopBatchedTrial (request, reply, next) {
-    const passport = passports.get(request.raw)
+    const passport = passportOf(request)
     if (passport === undefined || !passport.isTrial) return next()
     passport.error = request.validationError
     stop(reply, passport.error === undefined ? 204 : 400)

@@ -53,7 +53,8 @@ export function ownHeaders (
   inherited: IncomingHttpHeaders, given: Readonly<Record<string, string>> | undefined, allowed: ReadonlySet<string>
 ): IncomingHttpHeaders {
   const headers = { ...inherited }
-  for (const [written, value] of Object.entries(given ?? {})) {
+  if (given === undefined) return headers
+  for (const [written, value] of Object.entries(given)) {
     const name = written.toLowerCase()
     if (!NAME.test(name)) throw badHeader(written, 'it is no name of a header')
     if (!allowed.has(name) && (isForbidden(name) || inherited[name] !== value)) throw badHeader(written)

@@ -3,6 +3,7 @@
 import { EventEmitter } from 'node:events'
 import { IncomingMessage, ServerResponse, type IncomingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Passport } from './passport.js'
 
 /** What a request of a batch is made of. */
 export interface RequestParts {
@@ -33,7 +34,7 @@ export interface Listener {
 }
 
 /**
- * What a batched request shows of the connection of the whole batch: who is at the other end, and nothing to write to.
+ * What the requests of a batch show of its connection: who is at the other end, and nothing to write to.
  * Hooks that look at an address or at a client certificate see what they would see of a request of its own.
  */
 export class ConnectionView extends EventEmitter {
@@ -42,6 +43,8 @@ export class ConnectionView extends EventEmitter {
   constructor (socket: Socket) {
     super()
     this.#socket = socket
+    // Each request may have a listener of its own.
+    this.setMaxListeners(0)
   }
 
   get remoteAddress () { return this.#socket.remoteAddress }
@@ -68,8 +71,13 @@ interface TlsLike extends Socket {
 
 /** A request whose body is there already. */
 export class BatchedMessage extends IncomingMessage {
-  constructor (socket: Socket, { method, url, headers, payload }: RequestParts) {
-    super(new ConnectionView(socket) as unknown as Socket)
+  readonly passport: Passport
+  readonly #payload: string | Buffer | undefined
+
+  constructor (connection: ConnectionView, { method, url, headers, payload }: RequestParts, passport: Passport) {
+    super(connection as unknown as Socket)
+    this.passport = passport
+    this.#payload = payload
     this.method = method
     this.url = url
     this.headers = headers
@@ -78,7 +86,11 @@ export class BatchedMessage extends IncomingMessage {
     this.httpVersionMajor = 1
     this.httpVersionMinor = 1
     this.complete = true
-    if (payload !== undefined) this.push(payload)
+  }
+
+  /** Only then, because most have no body that anybody reads. */
+  override _read (): void {
+    if (this.#payload !== undefined) this.push(this.#payload)
     this.push(null)
   }
 
@@ -104,7 +116,7 @@ export class BatchedResponse extends ServerResponse {
 
   override writeHead (statusCode: number, reason?: unknown, headers?: unknown): this {
     super.writeHead(statusCode, reason as string, headers as IncomingHttpHeaders)
-    this.#headers = { ...this.getHeaders() }
+    this.#headers = this.getHeaders()
     addHeaders(this.#headers, typeof reason === 'string' ? headers : reason)
     return this
   }
@@ -139,7 +151,7 @@ export class BatchedResponse extends ServerResponse {
     if (this.destroyed) return this
     this.destroyed = true
     if (!this.finished) this.#listener.onAbort()
-    process.nextTick(() => this.emit('close'))
+    process.nextTick(emitClose, this)
     return this
   }
 
@@ -151,6 +163,10 @@ export class BatchedResponse extends ServerResponse {
   override writeContinue (): void {}
   override writeProcessing (): void {}
   override writeEarlyHints (): void {}
+}
+
+function emitClose (response: BatchedResponse): void {
+  response.emit('close')
 }
 
 /** Headers as writeHead takes them: an object, a list of pairs, or names and values by turns. */

@@ -2,7 +2,7 @@
 import type { BatchedRequest } from '../../schemas/index.js'
 import type { Batch } from '../core/items.js'
 import { BadDependency } from '../errors.js'
-import { fillBody, fillUrl, type Read, type Reference } from './references.js'
+import { fillBody, fillUrl, mayRefer, type Read, type Reference } from './references.js'
 import { badReference } from './refusals.js'
 
 /** One valid request of a batch, and what it waits for. */
@@ -26,6 +26,7 @@ export function planBatch ({ items, places, keys }: Batch): Step[] {
   const placeOf = new Map(keys.map((key, place) => [key as string, place]))
   return (items as BatchedRequest[]).map((item, index) => {
     const place = places[index]!
+    if (item.dependsOn === undefined && !mayRefer(item)) return { item, place, after: NOTHING, hasReferences: false, problem: undefined }
     for (const id of item.dependsOn ?? []) expectEarlier(item.id, id, place, placeOf)
     const after = new Set(item.dependsOn)
     const { references, problem } = findReferences(item, place, placeOf)
@@ -33,6 +34,8 @@ export function planBatch ({ items, places, keys }: Batch): Step[] {
     return { item, place, after, hasReferences: references.length > 0, problem }
   })
 }
+
+const NOTHING: ReadonlySet<string> = new Set()
 
 function expectEarlier (own: string, id: string, place: number, placeOf: ReadonlyMap<string, number>): void {
   const other = placeOf.get(id)

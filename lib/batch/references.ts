@@ -18,6 +18,11 @@ export type Read = (reference: Reference) => unknown
 /** An id, and behind it either members with dots or a JSON Pointer (RFC 6901). */
 const IN_URL = /^([\w:@-]{1,64})(?:\.([^./][^/]*)|(\/.*))?$/
 
+/** Whether there can be a reference, or a `$literal`, in a request. */
+export function mayRefer ({ url, body }: { url: string, body?: unknown }): boolean {
+  return /[{}]/.test(url) || (body !== null && typeof body === 'object')
+}
+
 /**
  * Fills the references in a URL, each escaped so that it stays one segment of the path or one value of the query.
  * A brace that is no reference is written `%7B`, as the syntax of URLs demands anyway.

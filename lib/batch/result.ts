@@ -1,7 +1,6 @@
 // The answer of one request -> its result.
 import { STATUS_CODES } from 'node:http'
 import { batch, type BatchResult } from '../../schemas/index.js'
-import { markPlain } from '../core/branch.js'
 import { ItemError, toFailure } from '../errors.js'
 import { showBody } from './body.js'
 import { shownHeaders } from './headers.js'
@@ -10,8 +9,8 @@ import type { Answer } from './message.js'
 /** Words an answer: a success from 200 to 399, a failure from 400; with its headers and its body in both cases. */
 export function wordAnswer (id: string, answer: Answer): BatchResult {
   const shown = { headers: shownHeaders(answer.headers), ...showBody(answer) }
-  if (answer.statusCode >= 400) return markPlain(batch.fail(id, { ...toFailure(explain(answer, shown.body)), ...shown }))
-  return markPlain(batch.succeed(id, { statusCode: answer.statusCode, ...shown }))
+  if (answer.statusCode >= 400) return batch.fail(id, { ...toFailure(explain(answer, shown.body)), ...shown })
+  return batch.succeed(id, { statusCode: answer.statusCode, ...shown })
 }
 
 /** A 4xx in the words of the app; a 5xx in none, as what went wrong inside is nobody's business outside. */

@@ -7,9 +7,11 @@ import { BatchNotRun, InvalidItems } from '../errors.js'
 import type { Journey } from './dispatch.js'
 import { BATCH_ROUTE } from './guard.js'
 import { inheritHeaders } from './headers.js'
+import { ConnectionView } from './message.js'
 import type { BatchSettings } from './options.js'
 import { planBatch, type Step } from './plan.js'
 import { runBatch, type RunOptions } from './run.js'
+import { watchRunning } from './running.js'
 import { findProblems } from './strict.js'
 
 const DESCRIPTION = 'Every request goes through the same routing, authorization, validation and limits as one of its own, ' +
@@ -56,7 +58,7 @@ async function carry (request: FastifyRequest, reply: FastifyReply, settings: Ba
   const plan = planBatch(batch)
   const journey = beginJourney(request, settings)
   const options = { concurrency: settings.concurrency, signal: reply.batchSignal() }
-  options.signal.addEventListener('abort', () => { for (const stop of journey.running) stop() })
+  options.signal.addEventListener('abort', () => journey.running.stopAll())
   if (readPreferences(request).strict) await expectNoProblem(journey, plan, options)
   const { results, cookies } = await runBatch(journey, plan, batch, options)
   if (cookies.length > 0) reply.header('set-cookie', cookies)
@@ -65,15 +67,14 @@ async function carry (request: FastifyRequest, reply: FastifyReply, settings: Ba
 
 function beginJourney (outer: FastifyRequest, { inherit, own, timeout, limits }: BatchSettings): Journey {
   return {
-    outer,
-    timeout,
     limits,
     app: outer.server as FastifyInstance,
     methods: outer.server.supportedMethods,
     inherited: inheritHeaders(outer, inherit),
     itemHeaders: own,
     budget: { left: limits.total },
-    running: new Set()
+    connection: new ConnectionView(outer.raw.socket),
+    running: watchRunning(timeout)
   }
 }
 

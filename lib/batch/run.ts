@@ -3,10 +3,10 @@ import type { BatchedRequest, BatchResult } from '../../schemas/index.js'
 import type { Batch } from '../core/items.js'
 import { settle, type Outcome } from '../core/settle.js'
 import { isItemError } from '../errors.js'
-import { dispatch, prepareRequest, type Journey } from './dispatch.js'
-import type { Answer } from './message.js'
-import { schedule, type Step } from './plan.js'
-import { fillBody, fillUrl, follow, type Read } from './references.js'
+import { prepareRequest, readAnswer, send, type Journey } from './dispatch.js'
+import type { RequestParts } from './message.js'
+import { schedule, type Schedule, type Step } from './plan.js'
+import { fillBody, fillUrl, follow, mayRefer, type Read } from './references.js'
 import { failedDependency } from './refusals.js'
 import { wordAnswer } from './result.js'
 
@@ -36,23 +36,28 @@ export async function runBatch (journey: Journey, plan: readonly Step[], batch: 
   const cookies = new Map<Step, string[]>()
 
   async function perform (step: Step): Promise<BatchResult> {
-    const answer = await send(journey, step, ended)
-    const cookie = answer.headers['set-cookie']
-    if (cookie !== undefined) cookies.set(step, [cookie].flat().map(String))
-    return wordAnswer(step.item.id, answer)
+    const { id } = step.item
+    try {
+      const answer = readAnswer(journey, await send(journey, prepareStep(journey, step, ended), false))
+      const cookie = answer.headers['set-cookie']
+      if (cookie !== undefined) cookies.set(step, [cookie].flat().map(String))
+      const result = wordAnswer(id, answer)
+      if (order !== undefined) note(order, id, endOf(result))
+      return result
+    } catch (error) {
+      if (order !== undefined) note(order, id, { isSuccess: false, retryable: isItemError(error) && error.retryable })
+      throw error
+    }
   }
-  const note = (step: Step, end: Ended) => {
-    ended.set(step.item.id, end)
-    if (order !== undefined) order.settled(step.item.id)
+  function note (order: Schedule, id: string, end: Ended): void {
+    ended.set(id, end)
+    order.settled(id)
   }
-  const worker = (step: Step): Promise<BatchResult> => perform(step).then(
-    result => { note(step, endOf(result)); return result },
-    error => { note(step, { isSuccess: false, retryable: isItemError(error) && error.retryable }); throw error })
 
   const order = plan.some(({ after }) => after.size > 0) ? schedule(plan, id => ended.has(id)) : undefined
   const outcomes = order === undefined
-    ? await settle(plan, worker, options)
-    : await settleInOrder(plan, order.steps, worker, options)
+    ? await settle(plan, perform, options)
+    : await settleInOrder(plan, order.steps, perform, options)
   return {
     results: outcomes.map(outcome => outcome.status === 'fulfilled' ? outcome.value : outcome),
     cookies: plan.flatMap(step => cookies.get(step) ?? [])
@@ -80,19 +85,16 @@ async function settleInOrder (
   return plan.map(step => byStep.get(step) ?? { status: 'rejected', reason: options.signal.reason as unknown })
 }
 
-/** @throws ItemError why there is no answer */
-async function send (journey: Journey, { item, after, hasReferences, problem }: Step, ended: ReadonlyMap<string, Ended>): Promise<Answer> {
+/** @throws ItemError why it cannot be sent */
+function prepareStep (journey: Journey, { item, after, problem }: Step, ended: ReadonlyMap<string, Ended>): RequestParts {
   for (const id of after) {
     const { isSuccess, retryable } = ended.get(id)!
     if (!isSuccess) throw failedDependency(id, retryable)
   }
   if (problem !== undefined) throw problem
-  const filled = fill(item, hasReferences, reference => follow(ended.get(reference.id)!.body, reference))
-  return dispatch(journey, prepareRequest(journey, filled))
+  return prepareRequest(journey, fill(item, reference => follow(ended.get(reference.id)!.body, reference)))
 }
 
-function fill (item: BatchedRequest, hasReferences: boolean, read: Read): BatchedRequest {
-  const isFinal = !hasReferences && (item.body === null || typeof item.body !== 'object')
-  // Also without a reference there may be a $literal in the body.
-  return isFinal ? item : { ...item, url: fillUrl(item.url, read), body: fillBody(item.body, read) }
+function fill (item: BatchedRequest, read: Read): BatchedRequest {
+  return mayRefer(item) ? { ...item, url: fillUrl(item.url, read), body: fillBody(item.body, read) } : item
 }

@@ -2,7 +2,7 @@
 import type { BatchedRequest, BatchResult, ItemProblem } from '../../schemas/index.js'
 import { settle } from '../core/settle.js'
 import { isItemError, toFailure } from '../errors.js'
-import { prepareRequest, tryOut, type Journey } from './dispatch.js'
+import { prepareRequest, readTrial, send, type Journey } from './dispatch.js'
 import type { Step } from './plan.js'
 import { fillBody } from './references.js'
 import type { RunOptions } from './run.js'
@@ -24,7 +24,7 @@ export async function findProblems (journey: Journey, plan: readonly Step[], opt
 async function tryStep (journey: Journey, { item, hasReferences, problem }: Step): Promise<ItemProblem[]> {
   if (problem !== undefined) throw problem
   if (hasReferences) return []
-  const failure = await tryOut(journey, prepareRequest(journey, withoutLiterals(item)))
+  const failure = readTrial(await send(journey, prepareRequest(journey, withoutLiterals(item)), true))
   if (failure === undefined) return []
   return problemsOfValidation(failure.invalid) ?? [{ pointer: '#', detail: detailOf(item.id, failure.answer) }]
 }

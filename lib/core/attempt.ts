@@ -109,7 +109,6 @@ export interface Canceller {
 
 export function createCanceller (): Canceller {
   const listeners = new Set<(reason: ItemError) => void>()
-  let cause: ItemError | undefined
   let fresh: AttemptContext[] = []
 
   function takeFresh (): AttemptContext[] {
@@ -118,11 +117,12 @@ export function createCanceller (): Canceller {
     return taken
   }
 
-  return {
-    get reason () { return cause },
+  // Written over and not got, because an object literal with a getter is slow to make and hard to collect.
+  const canceller: { -readonly [name in keyof Canceller]: Canceller[name] } = {
+    reason: undefined,
     listeners,
     cancel (reason) {
-      cause ??= reason
+      canceller.reason ??= reason
       for (const one of takeFresh()) AttemptContext.end(one, reason)
       // One that has settled meanwhile is not among them any more.
       for (const listener of listeners) listener(reason)
@@ -131,6 +131,7 @@ export function createCanceller (): Canceller {
       if (fresh.push(one) === 1) setImmediate(() => takeFresh().forEach(AttemptContext.arm))
     }
   }
+  return canceller
 }
 
 /** Makes an attempt as {@link AttemptContext.start} does. @returns the outcome where it is there at once */

@@ -4,7 +4,7 @@ import { build as compileStringify, type Schema as JsonSchema } from 'fast-json-
 import type { TSchema } from '@sinclair/typebox'
 import type { AnyContract } from '../../schemas/index.js'
 import { shapeOf } from './shape.js'
-import type { SheetBranch } from './sheet.js'
+import type { SheetBranch } from './sheet-fill.js'
 
 /** Schemas that others may refer to, as from `fastify.getSchemas()`. */
 export type SharedSchemas = Record<string, unknown>
@@ -25,17 +25,6 @@ interface Compiled {
   check (result: unknown): boolean
   write (result: unknown): string
   writeMinimal (result: unknown): string
-}
-
-const plain = new WeakSet<object>()
-
-/**
- * Says of a result that it is plain JSON to the bottom, as what JSON.parse gives, which need not be found out again.
- * @returns the result
- */
-export function markPlain<T extends object> (result: T): T {
-  plain.add(result)
-  return result
 }
 
 /** The branches of a contract, by status. */
@@ -65,7 +54,7 @@ function compileBranch (schema: TSchema, minimal: TSchema, failed: boolean, shar
     shape: shapeOf(schema),
     minimalShape: shapeOf(minimal),
     serialize (result, minimal) {
-      const isPlain = plain.has(result) || compiled.open.every(name => isPrimitive((result as Record<string, unknown>)[name]))
+      const isPlain = compiled.open.every(name => isPrimitive((result as Record<string, unknown>)[name]))
       if (isPlain && compiled.check(result)) return write(compiled, result, minimal)
       return serializeAsJson(compiled, result, minimal)
     }
@@ -88,7 +77,7 @@ function serializeAsJson (compiled: Compiled, result: object, minimal: boolean):
 }
 
 function isPrimitive (value: unknown): boolean {
-  return value === null || !['object', 'function', 'symbol'].includes(typeof value)
+  return value === null || !['object', 'function', 'symbol', 'bigint'].includes(typeof value)
 }
 
 /** Makes a function that serializes what fits the schema. */

@@ -120,11 +120,13 @@ function makeResults (
   })
   return makeBody(reply, serialization, () => {
     reply.header('multi-status', summarize(serialization))
-    if (status === 'collapse' && serialization.failed === 0) reply.code(200)
+    if (status === 'collapse' && serialization.failed() === 0) reply.code(200)
   })
 }
 
 /** The `Multi-Status` header: an RFC 9651 dictionary. */
-function summarize ({ total, failed }: Serialization): string {
+function summarize (serialization: Serialization): string {
+  const { total } = serialization
+  const failed = serialization.failed()
   return `total=${total}, succeeded=${total - failed}, failed=${failed}`
 }

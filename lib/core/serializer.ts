@@ -19,7 +19,7 @@ export interface Serialization {
   /** How many results there are. */
   readonly total: number
   /** How many of those that have been serialized are failures. */
-  readonly failed: number
+  failed (): number
   /** The next piece of the body: all that is left of it if that is no more than about so many bytes. */
   next (bytes: number): { text: string, isLast: boolean }
 }
@@ -107,7 +107,7 @@ function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSche
 
     return {
       total,
-      get failed () { return sheet.failed + failedSlowly },
+      failed: () => sheet.failed() + failedSlowly,
       next (bytes) {
         const isFull = () => index === total || sheet.size() + slow >= bytes
         let slow = 0

@@ -1,7 +1,7 @@
 // Generates the code that checks a value and copies of it what its shape declares, for an engine whose JSON.stringify is
 // faster than anything that JavaScript can do. A copy has no toJSON, no getter and nothing that is not declared.
 // The code is made of the schema alone, as in shape-writer.ts.
-import { guard, type Member, type Shape, type SingleShape } from './shape.js'
+import { guard, type Member, type RecordShape, type Shape, type SingleShape } from './shape.js'
 
 /** Copies a value; undefined of one that may not have the shape. */
 export type CopyShape = (value: object) => object | undefined
@@ -35,6 +35,7 @@ function copyChoice (options: readonly SingleShape[], value: string, leave: stri
 export function copyShape (shape: Shape, value: string, leave: string): Copy {
   if (shape.kind === 'list') return copyList(shape.items, value, leave)
   if (shape.kind === 'object') return copyMembers(shape.members, value, leave)
+  if (shape.kind === 'record') return copyRecord(shape, value, leave)
   return { code: '', result: value }
 }
 
@@ -47,6 +48,22 @@ for (let ${index} = 0; ${index} < ${list}.length; ${index}++) {
   const ${item} = ${list}[${index}]
   ${copy.code}
   ${result}.push(${copy.result})
+}`,
+    result
+  }
+}
+
+/** A copy cannot have a member of the name __proto__. */
+function copyRecord ({ names, values }: RecordShape, record: string, leave: string): Copy {
+  const [name, value, result] = [`name_${record}`, `value_${record}`, `record_${record}`]
+  const copy = copyGuarded(values, value, leave)
+  return {
+    code: `const ${result} = {}
+for (const ${name} of Object.keys(${record})) {
+  if (${name} === '__proto__' || !(${guard(names, name)})) ${leave}
+  const ${value} = ${record}[${name}]
+  ${copy.code}
+  ${result}[${name}] = ${copy.result}
 }`,
     result
   }

@@ -1,7 +1,7 @@
 // Generates the code that checks a value and writes it as JSON, byte by byte, in one go.
 // As Ajv and fast-json-stringify do it, the code is made of the schema alone, when a route is registered; nothing of a
 // request or a result ever becomes code.
-import { guard, hasShape, type Member, type Shape } from './shape.js'
+import { guard, hasShape, type Member, type RecordShape, type Shape } from './shape.js'
 
 /** Where JSON is written. */
 export interface Page {
@@ -18,11 +18,12 @@ export type WriteShape = (page: Page, value: object) => boolean
 /** The longest that a number gets, as -1.2345678901234567e-300. */
 const NUMBER_BYTES = 25
 
-/** How many bytes a value takes beside its texts, with one item in each of its lists. */
+/** How many bytes a value takes beside its texts, with one item in each of its lists and one member in each of its records. */
 function roomFor (shape: Shape): number {
   if (shape.kind === 'object') return shape.members.reduce((sum, { name, shape }) => sum + bytesOf(name).length + 2 + roomFor(shape), 2)
   if (shape.kind === 'choice') return Math.max(...shape.options.map(roomFor))
   if (shape.kind === 'list') return roomFor(shape.items) + 3
+  if (shape.kind === 'record') return roomFor(shape.values) + 6
   return shape.kind === 'constant' ? bytesOf(shape.value).length : NUMBER_BYTES
 }
 
@@ -68,6 +69,7 @@ function writeShape (shape: Shape, value: string): string {
   if (shape.kind === 'number') return `p = writeNumber(b, p, ${value})`
   if (shape.kind === 'list') return writeList(shape.items, value)
   if (shape.kind === 'object') return writeMembers(shape.members, value)
+  if (shape.kind === 'record') return writeRecord(shape, value)
   return `p = ${shape.kind === 'text' ? 'writeText' : 'writeOpen'}(page, p, ${value}, room)\nif (p < 0) return false`
 }
 
@@ -81,6 +83,20 @@ for (let ${index} = 0; ${index} < ${list}.length; ${index}++) {
   ${literal(',')}
 }
 ${closeWith(']')}`
+}
+
+function writeRecord ({ names, values }: RecordShape, record: string): string {
+  const [name, value] = [`name_${record}`, `value_${record}`]
+  return `${literal('{')}
+for (const ${name} of Object.keys(${record})) {
+  if (p + room > b.length) return false
+  ${writeGuarded(names, name)}
+  ${literal(':')}
+  const ${value} = ${record}[${name}]
+  ${writeGuarded(values, value)}
+  ${literal(',')}
+}
+${closeWith('}')}`
 }
 
 function writeMembers (members: readonly Member[], object: string): string {

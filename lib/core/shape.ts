@@ -8,6 +8,13 @@ export interface Member {
   readonly shape: Shape
 }
 
+/** An object with members of any name, or of any that matches the pattern of the names. */
+export interface RecordShape {
+  readonly kind: 'record'
+  readonly names: SingleShape & { readonly kind: 'text' }
+  readonly values: Shape
+}
+
 /** What a value looks like in JSON. */
 export type Shape = SingleShape | { readonly kind: 'choice', readonly options: readonly SingleShape[] }
 
@@ -19,7 +26,8 @@ export type SingleShape =
   { readonly kind: 'boolean' } |
   { readonly kind: 'open' } |
   { readonly kind: 'list', readonly items: Shape, readonly min: number, readonly max: number } |
-  { readonly kind: 'object', readonly members: readonly Member[] }
+  { readonly kind: 'object', readonly members: readonly Member[] } |
+  RecordShape
 
 type Keywords = Record<string, unknown>
 
@@ -46,7 +54,7 @@ function ofType (type: string, keywords: string[], said: Keywords): Shape | unde
   if (type === 'string') return text(keywords, said)
   if (type === 'number' || type === 'integer') return number(type === 'integer', keywords, said)
   if (type === 'array') return list(keywords, said)
-  if (type === 'object') return object(keywords, said)
+  if (type === 'object') return record(keywords, said) ?? object(keywords, said)
   if (keywords.length > 0) return undefined
   // There is no type but these two left.
   return type === 'boolean' ? { kind: 'boolean' } : { kind: 'constant', value: null }
@@ -78,6 +86,18 @@ function list (keywords: string[], { items, minItems = 0, maxItems = Infinity }:
   return shape && { kind: 'list', items: shape, min: Number(minItems), max: Number(maxItems) }
 }
 
+/** As `Type.Record` makes it, or with nothing but `additionalProperties`. */
+function record (keywords: string[], { patternProperties, additionalProperties }: Keywords): Shape | undefined {
+  if (saysOnly(keywords, ['additionalProperties'])) return recordOf(undefined, additionalProperties)
+  const patterns = Object.entries(patternProperties ?? {})
+  return saysOnly(keywords, ['patternProperties']) && patterns.length === 1 ? recordOf(...patterns[0]!) : undefined
+}
+
+function recordOf (pattern: string | undefined, schema: unknown): Shape | undefined {
+  const values = schema === false ? undefined : shapeOf(schema === true ? {} : schema as Keywords)
+  return values && { kind: 'record', names: { kind: 'text', min: 0, max: Infinity, pattern }, values }
+}
+
 function object (keywords: string[], { properties = {}, required = [] }: Keywords): Shape | undefined {
   if (keywords.some(keyword => !['properties', 'required'].includes(keyword))) return undefined
   const names = Object.keys(properties as Keywords)
@@ -92,8 +112,8 @@ function object (keywords: string[], { properties = {}, required = [] }: Keyword
 function choice (options: (Shape | undefined)[]): Shape | undefined {
   const known = options.filter(option => option !== undefined)
   const flat = known.flatMap(option => option.kind === 'choice' ? option.options : [option])
-  const compound = flat.filter(({ kind }) => kind === 'object' || kind === 'list')
-  const isClear = new Set(compound.map(({ kind }) => kind)).size === compound.length
+  const compound = flat.filter(({ kind }) => ['object', 'record', 'list'].includes(kind))
+  const isClear = new Set(compound.map(({ kind }) => kind === 'list')).size === compound.length
   if (known.length < options.length || flat.some(({ kind }) => kind === 'open') || !isClear) return undefined
   return { kind: 'choice', options: flat }
 }
@@ -105,6 +125,7 @@ export function hasShape (shape: Shape, condition: (shape: Shape) => boolean): b
 
 function partsOf (shape: Shape): readonly Shape[] {
   if (shape.kind === 'list') return [shape.items]
+  if (shape.kind === 'record') return [shape.values]
   if (shape.kind === 'object') return shape.members.map(member => member.shape)
   return shape.kind === 'choice' ? shape.options : []
 }
@@ -119,7 +140,7 @@ export function guard (shape: SingleShape, value: string): string {
   if (shape.kind === 'text') return guardText(shape, value)
   if (shape.kind === 'number') return guardNumber(shape, value)
   if (shape.kind === 'list') return `Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'${between(shape, `${value}.length`)}`
-  if (shape.kind === 'object') return `typeof ${value} === 'object' && ${value} !== null && !Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'`
+  if (shape.kind === 'object' || shape.kind === 'record') return `typeof ${value} === 'object' && ${value} !== null && !Array.isArray(${value}) && typeof ${value}.toJSON !== 'function'`
   return `${value} !== undefined`
 }
 

@@ -1,7 +1,8 @@
 // Where results are put together as JSON text, piece by piece: written byte by byte, or copied for the engine to write.
-import { copyShape, generateCopier } from './shape-copier.js'
+import { generateCopier } from './shape-copier.js'
 import { generateWriter, type Page, type WriteShape } from './shape-writer.js'
 import { hasShape, type Shape } from './shape.js'
+import { copyStep, generateFill, writeStep, type Branches, type Fill } from './sheet-fill.js'
 
 /** What stands around the results. */
 export interface Frame {
@@ -13,8 +14,8 @@ export interface Frame {
 
 /** Takes results one after the other, and gives them back as JSON text. */
 export interface Sheet {
-  /** How many of the results that were added are failures. */
-  readonly failed: number
+  /** How many of the results that were added are failures. No getter: each would keep all of its answer until the next full collection. */
+  failed (): number
   /**
    * Adds results from this place on, until there are about so many bytes.
    * @returns the place after the last one; the result there, if there is room left, is none that the sheet can take
@@ -30,18 +31,6 @@ export interface Sheet {
 
 /** Makes the sheet of one answer. */
 export type NewSheet = (frame: Frame) => Sheet
-
-/** A branch of a contract, as far as it matters here. */
-export interface SheetBranch {
-  readonly failed: boolean
-  /** What exactly such a result looks like; undefined when the schema says more than a shape can. */
-  readonly shape: Shape | undefined
-  /** What is left of it for `Prefer: return=minimal`. */
-  readonly minimalShape: Shape | undefined
-}
-
-/** The branches of a contract by status. */
-type Branches = ReadonlyMap<unknown, SheetBranch>
 
 /**
  * How results are written fastest depends on the engine. V8 14 writes long texts in vector registers, as JavaScript
@@ -68,12 +57,28 @@ export function chooseSheet (branches: Branches, prefersCopies = enginePrefersCo
 /** Makes the sheets for `Prefer: return=minimal`, which leaves out members that are checked nevertheless. */
 export function minimalSheet (branches: Branches): NewSheet {
   const fill = generateFill<BytePage>(branches, ({ shape, minimalShape }) => {
-    // What an open member is can only be told when it is written.
-    if (shape === undefined || minimalShape === undefined || isOpen(shape)) return undefined
-    const [copy, write] = [generateCopier(shape), generateWriter(minimalShape)]
-    return writeStep((page, result) => copy(result) !== undefined && write(page, result))
+    if (shape === undefined || minimalShape === undefined) return undefined
+    const [fits, write] = [isOpen(shape) ? tryWriting(shape) : tryCopying(shape), generateWriter(minimalShape)]
+    return writeStep((page, result) => fits(page, result) && write(page, result))
   })
   return frame => newByteSheet(fill, frame)
+}
+
+function tryCopying (shape: Shape): WriteShape {
+  const copy = generateCopier(shape)
+  return (_, result) => copy(result) !== undefined
+}
+
+/** What an open member is can only be told when it is written. */
+function tryWriting (shape: Shape): WriteShape {
+  const write = generateWriter(shape)
+  return (page, result) => {
+    const { length, isWide } = page
+    const fits = write(page, result)
+    page.length = length
+    page.isWide = isWide
+    return fits
+  }
 }
 
 function isOpen (shape: Shape): boolean {
@@ -90,57 +95,6 @@ function countTexts (shape: Shape): number {
 }
 
 const COMMA = 44
-/** Takes results from `index` to `end`, as far as it can; returns the place of the next one. */
-type Fill<P> = (page: P, results: readonly unknown[], index: number, end: number) => number
-
-/** How a result is taken: `tool` is what the code may call, by the name that it is given. */
-interface Step {
-  /** Code that takes `value`, or leaves with `return index`. */
-  code (toolName: string): string
-  readonly tool?: WriteShape
-}
-
-function copyStep (shape: Shape): Step {
-  const { code, result } = copyShape(shape, 'value', 'return index')
-  return { code: () => `${code}\ncopies[index - base] = ${result}` }
-}
-
-function writeStep (tool: WriteShape): Step {
-  const code = (name: string) => `if (!${name}(page, value)) return index
-page.buffer[page.length++] = ${COMMA}
-if (page.length >= page.limit) end = index + 1`
-  return { tool, code }
-}
-
-/**
- * Makes a function for one contract, so that the engine sees in it no objects but those of this contract.
- * @param stepFor what takes a result of a branch; undefined where nothing can
- */
-function generateFill<P> (branches: Branches, stepFor: (branch: SheetBranch) => Step | undefined): Fill<P> {
-  const steps = [...branches].map(([status, branch], index) => ({ status, failed: branch.failed, step: stepFor(branch), name: `tool${index}` }))
-  const cases = steps.map(({ status, failed, step, name }) => step === undefined
-    ? ''
-    : `case ${JSON.stringify(status)}: { ${step.code(name)}${failed ? '\npage.failed++' : ''}\nbreak }`)
-  const code = `'use strict'
-return function fill (page, results, index, end) {
-  const { copies, base } = page
-  try {
-    for (; index < end; index++) {
-      const value = results[index]
-      if (typeof value !== 'object' || value === null || typeof value.toJSON === 'function') return index
-      switch (value.status) {
-        ${cases.join('\n')}
-        default: return index
-      }
-    }
-  } catch {}
-  return index
-}`
-  // eslint-disable-next-line no-new-func
-  const make = new Function(...steps.map(({ name }) => name), code) as (...tools: unknown[]) => Fill<P>
-  return make(...steps.map(({ step }) => step?.tool))
-}
-
 const FIRST_BYTES = 64 * 1024
 /** More than anything here has, and still a small integer for the engine. */
 const MANY = 2 ** 30
@@ -181,7 +135,7 @@ function newByteSheet (fill: Fill<BytePage>, { head, tail }: Frame): Sheet {
 
   append(head)
   return {
-    get failed () { return page.failed },
+    failed: () => page.failed,
     fill (results, place, bytes) {
       page.limit = Math.min(bytes, MANY)
       let next = place
@@ -227,7 +181,7 @@ function newCopySheet (fill: Fill<CopyPage>, { head, tail, envelope }: Frame): S
   let count = 0
 
   return {
-    get failed () { return page.failed },
+    failed: () => page.failed,
     fill (results, place, bytes) {
       if (count === 0) page.copies = new Array(Math.min(results.length - place, ROOM))
       let next = place

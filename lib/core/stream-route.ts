@@ -123,7 +123,7 @@ function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: 
     }
     const serialization = serialize([result], NO_FRAME, context)
     const { text } = serialization.next(Infinity)
-    return { text: `{"index":${index},${text.slice(1)}\n`, failed: serialization.failed > 0 }
+    return { text: `{"index":${index},${text.slice(1)}\n`, failed: serialization.failed() > 0 }
   }
 }
 

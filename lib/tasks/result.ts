@@ -27,7 +27,7 @@ export function writeResult ({ index, result }: PlacedResult, log: FastifyBaseLo
     onInvalid: (_, _key, why) => logItemFailure(log, toFailure(invalidResult()), invalidResult(why), index, key)
   })
   const { text } = serialization.next(Infinity)
-  return { json: text, failed: serialization.failed === 1 }
+  return { json: text, failed: serialization.failed() === 1 }
 }
 
 /** @param json what {@link writeResult} has written */
