@@ -26,7 +26,7 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
 
   app.addHook('preClose', async () => {
     isClosing = true
-    end = Date.now() + grace
+    end = performance.now() + grace
     for (const { reply } of active.values()) closeConnection(reply)
     await within(ended(active), grace)
     isOver = true
@@ -35,7 +35,7 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   })
 
   return {
-    graceLeft: () => Math.max(0, Math.min(grace, end - Date.now())),
+    graceLeft: () => Math.max(0, Math.min(grace, end - performance.now())),
     signalFor (reply) {
       const controller = new AbortController()
       const abort = () => controller.abort(notRun('Client disconnected'))
