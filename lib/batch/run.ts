@@ -6,7 +6,7 @@ import { isItemError } from '../errors.js'
 import { dispatch, prepareRequest, type Journey } from './dispatch.js'
 import type { Answer } from './message.js'
 import { schedule, type Step } from './plan.js'
-import { fillBody, fillUrl, follow, type Read } from './references.js'
+import { fillBody, fillUrl, follow, readWithin, type Read } from './references.js'
 import { failedDependency } from './refusals.js'
 import { wordAnswer } from './result.js'
 
@@ -87,7 +87,8 @@ async function send (journey: Journey, { item, after, hasReferences, problem }: 
     if (!isSuccess) throw failedDependency(id, retryable)
   }
   if (problem !== undefined) throw problem
-  const filled = fill(item, hasReferences, reference => follow(ended.get(reference.id)!.body, reference))
+  const read = readWithin(journey.limits.response, reference => follow(ended.get(reference.id)!.body, reference))
+  const filled = fill(item, hasReferences, read)
   return dispatch(journey, prepareRequest(journey, filled))
 }
 
