@@ -13,6 +13,12 @@ export interface LineItem {
   readonly failure?: FailureDetail
 }
 
+/** What an item must be, and how a line becomes one. */
+export interface LineRules extends ItemRules {
+  /** @throws when the line is no JSON, or none that the app takes */
+  parse (line: string): unknown
+}
+
 /** What a stream may have. */
 export interface StreamLimits {
   readonly maxItems: number
@@ -29,7 +35,7 @@ export interface StreamSource extends Source<LineItem> {
  * @param onFault called when the stream breaks, so that there are no more items
  */
 export function readLines (
-  stream: Readable, rules: ItemRules, { maxItems, maxLineBytes }: StreamLimits, onFault: (error: unknown) => void
+  stream: Readable, rules: LineRules, { maxItems, maxLineBytes }: StreamLimits, onFault: (error: unknown) => void
 ): StreamSource {
   const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
   const lines = cutLines(maxLineBytes)
@@ -52,7 +58,7 @@ export function readLines (
     if (line === null) return { key: null, failure: toFailure(lineTooLong(maxLineBytes)) }
     let item: unknown
     try {
-      item = JSON.parse(line)
+      item = rules.parse(line)
     } catch {
       return { key: null, failure: toFailure(invalidLine('must be JSON')) }
     }

@@ -3,7 +3,6 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
-import type { ItemRules } from './items.js'
 import { logItemFailure } from './item-log.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { wordOne } from './results.js'
@@ -11,7 +10,7 @@ import { serializerOf, type SerializeContext } from './serializer.js'
 import { settleSource, type Outcome, type WorkerContext } from './settle.js'
 import type { SettleOptions } from './settle-options.js'
 import { documentStream } from './stream-documentation.js'
-import { readLines, type LineItem, type StreamLimits, type StreamSource } from './stream-input.js'
+import { readLines, type LineItem, type LineRules, type StreamLimits, type StreamSource } from './stream-input.js'
 import { createOutput, type LineOutput } from './stream-output.js'
 import { invalidResult, toFailure } from '../errors.js'
 
@@ -53,14 +52,31 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
       key: settings.contract.key,
       validateArray: () => undefined,
       validateItem: compile(settings.item),
-      validateKey: compile(settings.contract.schemas.key)
+      validateKey: compile(settings.contract.schemas.key),
+      parse: createParser(app)
     })
     serializerOf(settings.contract, () => app.getSchemas())
   })
 }
 
 /** Compiled when the app is ready. */
-const rulesOf = new WeakMap<StreamSettings, ItemRules>()
+const rulesOf = new WeakMap<StreamSettings, LineRules>()
+
+/** Takes and refuses in a line what the app takes and refuses in a body of JSON, as members called `__proto__`. */
+function createParser (app: FastifyInstance): (line: string) => unknown {
+  const { onProtoPoisoning = 'error', onConstructorPoisoning = 'error' } = app.initialConfig
+  const parse = app.getDefaultJsonParser(onProtoPoisoning, onConstructorPoisoning) as unknown as ParseJson
+  return line => {
+    let parsed: unknown
+    parse(undefined, line, (error, value) => {
+      if (error !== null) throw error
+      parsed = value
+    })
+    return parsed
+  }
+}
+
+type ParseJson = (request: undefined, text: string, done: (error: Error | null, value?: unknown) => void) => void
 
 /** Handles a request of a streaming operation. */
 export function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {
