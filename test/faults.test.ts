@@ -17,6 +17,7 @@ import { build, type LogLine } from './fixtures/build.js'
 import { openEvents, readEvents } from './fixtures/events.js'
 import { createGate } from './fixtures/gate.js'
 import { skipUnless } from './fixtures/skip.js'
+import { missingTitles } from './fixtures/titles.js'
 import { waitFor } from './fixtures/wait.js'
 
 // Titles stand here as they are written in the tests.
@@ -98,10 +99,7 @@ t.test('every row of the table has its tests, and every test that it names is th
   const rows = [...section.matchAll(/^\| ([^|]+?) \|/gm)].map(([, cell]) => cell!)
   t.strictSame(rows.sort(), Object.keys(ROWS).sort())
 
-  const files = (await readdir(import.meta.dirname)).filter(name => name.endsWith('.test.ts'))
-  const sources = await Promise.all(files.map(name => readFile(join(import.meta.dirname, name), 'utf8')))
-  const titles = new Set(sources.flatMap(source => [...source.matchAll(/\btest\((['"`])(.*?)\1, /g)].map(([, , title]) => title)))
-  t.strictSame(Object.values(ROWS).flat().filter(title => !titles.has(title)), [])
+  t.strictSame(await missingTitles(Object.values(ROWS).flat()), [])
 })
 
 const HOUR = 3_600_000
