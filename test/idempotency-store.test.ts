@@ -60,8 +60,8 @@ t.test('in memory the oldest answers make room for new keys, running requests ne
 t.test('in memory claims that have expired make room too', async t => {
   const store = memoryIdempotency({ maxEntries: 1 })
   await store.claim('a', claim('a'), 1)
-  const begin = Date.now()
-  while (Date.now() <= begin + 1);
+  const begin = performance.now()
+  while (performance.now() <= begin + 1);
   t.equal(await store.claim('b', claim('b'), 60_000), undefined)
 })
 

@@ -481,9 +481,7 @@ function readSimply (lines: Buffer[], isValid: (item: unknown) => boolean): (str
 
 t.test('NDJSON: the same items wherever it is cut and however many ask at a time', async () => {
   const compile = createCompiler()
-  const rules = {
-    member: undefined, maxItems: Infinity, key: 'id', validateArray: () => undefined, validateItem: compile(Job), validateKey: compile(contract.schemas.key)
-  }
+  const rules = { key: 'id', validateItem: compile(Job), validateKey: compile(contract.schemas.key), parse: JSON.parse }
   const cuts = fc.array(fc.nat(200), { maxLength: 12 })
   await fc.assert(fc.asyncProperty(fc.array(anyLine, { maxLength: 10 }), fc.constantFrom('\n', '\r\n'), fc.boolean(), cuts, fc.integer({ min: 1, max: 4 }), async (lines, newline, isEnded, cuts, lanes) => {
     const bytes = Buffer.concat(lines.flatMap((line, index) => isEnded || index < lines.length - 1 ? [line, Buffer.from(newline)] : [line]))

@@ -1,7 +1,7 @@
 // One request of a batch through the app's own router, with everything that a request of its own goes through.
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import type { BatchedRequest } from '../../schemas/index.js'
+import { BatchedRequest } from '../../schemas/index.js'
 import { timedOut } from '../errors.js'
 import { encodeBody } from './body.js'
 import { ownHeaders } from './headers.js'
@@ -54,7 +54,11 @@ const ORIGIN_FORM = /^\/[!"$-[\]-~]*$/
 /** A path segment that a proxy behind the route could take for a step upwards. */
 const DOTS = /^[^?]*\/(?:\.|%2e){1,2}(?:[/?]|$)/i
 
+/** Also of one that references have made longer. */
+const LONGEST_URL = BatchedRequest.properties.url.maxLength!
+
 function expectUrl (url: string): string {
+  if (url.length > LONGEST_URL) throw badUrl(`one of ${url.length} characters, which is more than ${LONGEST_URL}`)
   if (!url.startsWith('/')) throw badUrl(/^[a-z][a-z\d+.-]*:/i.test(url) ? 'an absolute URL' : 'something else')
   if (url.startsWith('//')) throw badUrl('one of another host')
   if (!ORIGIN_FORM.test(url)) throw badUrl('one with characters that must be percent-encoded')

@@ -30,8 +30,8 @@ export function mayRefer ({ url, body }: { url: string, body?: unknown }): boole
  */
 export function fillUrl (url: string, read: Read): string {
   if (!/[{}]/.test(url)) return url
-  return url.replace(/\{([^{}]*)\}|[{}]/g, (found, inner: string | undefined) => {
-    const [, id, members, pointer] = IN_URL.exec(inner ?? '') ?? []
+  return url.replace(/\{[^{}]*\}?|\}/g, found => {
+    const [, id, members, pointer] = IN_URL.exec(found.endsWith('}') ? found.slice(1, -1) : '') ?? []
     if (id === undefined) throw badReference('#/url', `must be as {1.contactId}, or %7B for a brace; received ${found.slice(0, 80)}`)
     return escapeValue(read({ id, path: members?.split('.') ?? parsePointer(pointer ?? '', '#/url'), at: '#/url' }))
   })
@@ -41,6 +41,31 @@ function escapeValue (value: unknown): string {
   const isPlain = ['string', 'number', 'boolean'].includes(typeof value)
   if (!isPlain || value === '') throw badReference('#/url', `must lead to text or a number; received ${value === '' ? 'empty text' : typeOf(value)}`)
   return encodeURIComponent(String(value).toWellFormed())
+}
+
+/**
+ * Gives values until they are too much together: a short request that refers to one long answer again and again would
+ * become one that fits into no memory.
+ * @param max characters of all values, in JSON
+ */
+export function readWithin (max: number, read: Read): Read {
+  let left = max
+  return reference => {
+    const value = read(reference)
+    left -= sizeOf(value)
+    if (left < 0) throw badReference(reference.at, `must bring no more than ${max} characters, with all other references together`)
+    return value
+  }
+}
+
+function sizeOf (value: unknown): number {
+  if (typeof value === 'string') return value.length
+  try {
+    return JSON.stringify(value).length
+  } catch {
+    // Too deep, or too long for a string.
+    return Infinity
+  }
 }
 
 /** How deep a body may be, as all of it has to be looked at for references. */

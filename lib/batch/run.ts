@@ -6,7 +6,7 @@ import { isItemError } from '../errors.js'
 import { prepareRequest, readAnswer, send, type Journey } from './dispatch.js'
 import type { RequestParts } from './message.js'
 import { schedule, type Schedule, type Step } from './plan.js'
-import { fillBody, fillUrl, follow, mayRefer, type Read } from './references.js'
+import { fillBody, fillUrl, follow, mayRefer, readWithin, type Read } from './references.js'
 import { failedDependency } from './refusals.js'
 import { wordAnswer } from './result.js'
 
@@ -92,7 +92,8 @@ function prepareStep (journey: Journey, { item, after, problem }: Step, ended: R
     if (!isSuccess) throw failedDependency(id, retryable)
   }
   if (problem !== undefined) throw problem
-  return prepareRequest(journey, fill(item, reference => follow(ended.get(reference.id)!.body, reference)))
+  const read = readWithin(journey.limits.response, reference => follow(ended.get(reference.id)!.body, reference))
+  return prepareRequest(journey, fill(item, read))
 }
 
 function fill (item: BatchedRequest, read: Read): BatchedRequest {

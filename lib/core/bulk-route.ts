@@ -5,6 +5,7 @@ import type { AnyContract, Contract, Key, SuccessData, Vocabulary } from '../../
 import { NotRegistered } from '../errors.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
+import { showKey } from './item-log.js'
 import type { StatusPolicy } from './reply.js'
 import { settle, type WorkerContext } from './settle.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
@@ -155,5 +156,5 @@ class RequestItemContext implements ItemContext {
 
   get attempt () { return this.#context.attempt }
   get signal () { return this.#context.signal }
-  get log () { return this.request.log.child({ index: this.index, key: this.key }) }
+  get log () { return this.request.log.child({ index: this.index, key: showKey(this.key) }) }
 }

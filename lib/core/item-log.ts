@@ -8,12 +8,25 @@ export function logItemFailure (
   log: FastifyBaseLogger, { code, statusCode = 500 }: FailureDetail, thrown: unknown, index: number, key: Key | null
 ): void {
   if (statusCode < 500) return
+  const which = { code, index, key: showKey(key) }
   try {
-    log.error({ ...describeThrown(thrown), code, index, key }, 'item failed')
+    log.error({ ...describeThrown(thrown), ...which }, 'item failed')
   } catch {
     // What was thrown throws itself when it is looked at.
-    log.error({ err: { message: 'it cannot be shown' }, code, index, key }, 'item failed')
+    log.error({ err: { message: 'it cannot be shown' }, ...which }, 'item failed')
   }
+}
+
+/**
+ * What JSON leaves as it is, and those who read a log may take for the end of a line, for a command to their terminal or
+ * for a change of direction.
+ */
+const TREACHEROUS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+/** A key as the log has it; it is the client's, so that anything can be in it. */
+export function showKey (key: Key | null): Key | null {
+  if (typeof key !== 'string') return key
+  return key.replace(TREACHEROUS, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** What a logger can show of anything thrown; of a cause it shows an error only, so that any other has its own member. */

@@ -47,7 +47,7 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
   })
   const compileOne = (schema: object): Validate => {
     const check = compile({ schema } as never) as unknown as CompiledSchema
-    return value => check(value) ? undefined : check.errors!.map(toProblem)
+    return value => fits(check, value) ? undefined : check.errors?.map(toProblem) ?? [TOO_DEEP]
   }
   return schema => {
     // The branches of a schema with a name may refer to it, so that they do not stand alone.
@@ -55,6 +55,19 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
     if (union === undefined) return compileOne(schema)
     const definitions = definitionsOf(schema as JsonSchema)
     return compileUnion(union, branch => compileOne({ ...definitions, ...branch }))
+  }
+}
+
+/** Of a value that a schema which refers to itself cannot be held against, because no stack is so deep. */
+const TOO_DEEP: ItemProblem = { pointer: '#', detail: 'must not be so deep' }
+
+function fits (check: CompiledSchema, value: unknown): unknown {
+  try {
+    return check(value)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    check.errors = null
+    return false
   }
 }
 

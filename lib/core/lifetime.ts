@@ -26,16 +26,17 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
 
   app.addHook('preClose', async () => {
     isClosing = true
-    end = Date.now() + grace
+    end = performance.now() + grace
     for (const { reply } of active.values()) closeConnection(reply)
     await within(ended(active), grace)
     isOver = true
     for (const controller of active.keys()) controller.abort(serverClosing())
     await within(ended(active), LAST_WORDS)
+    for (const { reply: { raw } } of active.values()) if (raw.headersSent) raw.destroy()
   })
 
   return {
-    graceLeft: () => Math.max(0, Math.min(grace, end - Date.now())),
+    graceLeft: () => Math.max(0, Math.min(grace, end - performance.now())),
     signalFor (reply) {
       const controller = new AbortController()
       const abort = () => controller.abort(notRun('Client disconnected'))
@@ -76,5 +77,5 @@ async function ended (active: ReadonlyMap<AbortController, InProgress>): Promise
   while (active.size > 0) await Promise.all([...active.values()].map(({ end }) => end))
 }
 
-/** Milliseconds to send the answers of batches that the closing has ended. */
+/** Milliseconds to send the answers of batches that the closing has ended; who does not read theirs is cut off then. */
 const LAST_WORDS = 1_000

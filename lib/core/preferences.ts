@@ -26,7 +26,7 @@ export function readPreferences (request: FastifyRequest): Preferences {
 }
 
 /** No two of its spaces stand side by side, so that a header full of spaces costs no more than any other. */
-const PREFERENCE = /^\s*([^\s=;"]+)(?:\s*=(?:\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+)))?)?\s*(?:;|$)/
+const PREFERENCE = /^\s*([^\s=;"]+)\s*(?:=\s*(?:(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*)?)?(?:;|$)/
 
 /**
  * The preferences by name, in lower case as their names are not case sensitive; the first of two with one name wins.

@@ -13,14 +13,17 @@ export interface LineItem {
   readonly failure?: FailureDetail
 }
 
+/** What an item must be, and how a line becomes one. */
+export interface LineRules extends Pick<ItemRules, 'key' | 'validateKey' | 'validateItem'> {
+  /** @throws when the line is no JSON, or none that the app takes */
+  parse (line: string): unknown
+}
+
 /** What a stream may have. */
 export interface StreamLimits {
   readonly maxItems: number
   readonly maxLineBytes: number
 }
-
-/** What each line must be. */
-export type LineRules = Pick<ItemRules, 'key' | 'validateKey' | 'validateItem'>
 
 /** The items of a stream, and whether it came to its end. */
 export interface StreamSource extends Source<LineItem> {
@@ -55,7 +58,7 @@ export function readLines (
     if (line === null) return { key: null, failure: toFailure(lineTooLong(maxLineBytes)) }
     let item: unknown
     try {
-      item = JSON.parse(line)
+      item = rules.parse(line)
     } catch {
       return { key: null, failure: toFailure(invalidLine('must be JSON')) }
     }

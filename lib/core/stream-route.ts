@@ -49,7 +49,8 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
     rulesOf.set(settings, {
       key: settings.contract.key,
       validateItem: compile(settings.item),
-      validateKey: compile(settings.contract.schemas.key)
+      validateKey: compile(settings.contract.schemas.key),
+      parse: createParser(app)
     })
     serializerOf(settings.contract, () => app.getSchemas())
   })
@@ -57,6 +58,22 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
 
 /** Compiled when the app is ready. */
 const rulesOf = new WeakMap<StreamSettings, LineRules>()
+
+/** Takes and refuses in a line what the app takes and refuses in a body of JSON, as members called `__proto__`. */
+function createParser (app: FastifyInstance): (line: string) => unknown {
+  const { onProtoPoisoning = 'error', onConstructorPoisoning = 'error' } = app.initialConfig
+  const parse = app.getDefaultJsonParser(onProtoPoisoning, onConstructorPoisoning) as unknown as ParseJson
+  return line => {
+    let parsed: unknown
+    parse(undefined, line, (error, value) => {
+      if (error !== null) throw error
+      parsed = value
+    })
+    return parsed
+  }
+}
+
+type ParseJson = (request: undefined, text: string, done: (error: Error | null, value?: unknown) => void) => void
 
 /** Handles a request of a streaming operation. */
 export function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {

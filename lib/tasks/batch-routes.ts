@@ -7,6 +7,7 @@ import { findBatch } from './batch-access.js'
 import { documentCancel, documentRead } from './documentation.js'
 import { lookUntil } from './look.js'
 import type { TasksSettings } from './options.js'
+import { pathOf } from './path.js'
 
 /**
  * Makes the two routes.
@@ -37,6 +38,6 @@ async function cancelBatch (request: FastifyRequest, reply: FastifyReply, settin
   await engine.cancel(batchId)
   const results = await lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: MOMENT })
   if (results !== undefined) return answerResults(reply, results)
-  reply.header('location', request.originalUrl.replace(/\?.*$/, ''))
+  reply.header('location', pathOf(request))
   return answerProgress(reply, await findBatch(request, settings))
 }

@@ -22,7 +22,8 @@ export interface LookOptions {
  */
 export async function lookUntil<T> (look: () => Promise<T | undefined>, options: LookOptions): Promise<T | undefined> {
   const { engine, batchId, what, ms, signal } = options
-  const end = Date.now() + ms
+  // Not by the time of day, which can be set.
+  const end = performance.now() + ms
   const bell = createBell()
   const unwatch = engine.watch(batchId, what, bell.ring)
   signal?.addEventListener('abort', bell.ring)
@@ -30,7 +31,7 @@ export async function lookUntil<T> (look: () => Promise<T | undefined>, options:
     while (!signal?.aborted) {
       const found = await lookOnce(look)
       if (found !== undefined) return found
-      const left = end - Date.now()
+      const left = end - performance.now()
       if (left <= 0) break
       await bell.rings(Math.min(left, engine.pollInterval ?? POLL_INTERVAL))
     }

@@ -37,7 +37,7 @@ const REMEMBERED = 10_000
 
 export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: StoreOptions): Store<T> {
   const entries = new Map<string, T>()
-  /** When each finished batch expires; as all have the same time to live, the first one is the next. */
+  /** When each finished batch expires, by a clock that nobody sets; as all have the same time to live, the first one is the next. */
   const expiries = new Map<string, number>()
   const expired = new Set<string>()
   let used = 0
@@ -71,9 +71,9 @@ export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: 
     if (next === undefined || timer !== undefined) return
     timer = setTimeout(() => {
       timer = undefined
-      for (const [batchId, end] of [...expiries]) if (end <= Date.now()) expire(batchId)
+      for (const [batchId, end] of [...expiries]) if (end <= performance.now()) expire(batchId)
       schedule()
-    }, Math.max(1, next - Date.now()))
+    }, Math.max(1, next - performance.now()))
     timer.unref()
   }
 
@@ -93,7 +93,7 @@ export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: 
     finish (one, bytes) {
       one.bytes -= bytes
       used -= bytes
-      expiries.set(one.batchId, Date.now() + ttl)
+      expiries.set(one.batchId, performance.now() + ttl)
       schedule()
     },
     remove,

@@ -10,7 +10,9 @@ import type { NewBatch, TaskEngine } from './engine.js'
 import { lookUntil } from './look.js'
 import type { TasksSettings } from './options.js'
 import { ownerOf } from './owner.js'
+import { pathOf } from './path.js'
 import type { Task } from './run-task.js'
+import { submit } from './submit.js'
 
 /** Makes the route. */
 export function runRoute (settings: TasksSettings): RouteOptions {
@@ -27,11 +29,10 @@ export function runRoute (settings: TasksSettings): RouteOptions {
 
 /** Answers when the batch has ended; a client that goes away takes it along. */
 async function runNow (request: FastifyRequest, reply: FastifyReply, { engine }: TasksSettings): Promise<FastifyReply> {
-  const batch = newBatch(request, { keep: false })
-  const { batchId } = batch
   const signal = reply.batchSignal()
+  const batch = await submit(engine, newBatch(request, { keep: false }))
+  const { batchId } = batch
   const cancel = () => { silently(engine.cancel(batchId, toFailure(signal.reason))) }
-  await engine.submit(batch)
   if (signal.aborted) cancel()
   else signal.addEventListener('abort', cancel, { once: true })
   const results = await lookUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
@@ -50,10 +51,9 @@ async function lookForResults (engine: TaskEngine, { batchId, tasks: given, inva
 /** Answers 202, unless the batch has ended by the time that the client is ready to wait. */
 async function runLater (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
   const { engine } = settings
-  const { wait } = readPreferences(request)
-  const batch = newBatch(request, { keep: true, owner: ownerOf(request, settings.owner) })
-  const { batchId, total } = batch
-  await engine.submit(batch)
+  const { wait: asked } = readPreferences(request)
+  const wait = asked === undefined ? undefined : Math.min(asked, LONGEST_WAIT)
+  const { batchId, total } = await submit(engine, newBatch(request, { keep: true, owner: ownerOf(request, settings.owner) }))
   const results = await waitFor(engine, batchId, wait, reply)
   if (wait !== undefined) notePreference(reply, `wait=${wait}`)
   if (results !== undefined) {
@@ -75,8 +75,7 @@ const LONGEST_WAIT = 600
 /** @returns the results, or undefined when they have not come in so many seconds, or the app closes */
 function waitFor (engine: TaskEngine, batchId: string, wait = 0, reply: FastifyReply): Promise<TaskResult[] | undefined> | undefined {
   if (wait === 0) return undefined
-  const ms = Math.min(wait, LONGEST_WAIT) * 1000
-  return lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms, signal: reply.batchSignal() })
+  return lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: wait * 1000, signal: reply.batchSignal() })
 }
 
 function answer (request: FastifyRequest, reply: FastifyReply, results: readonly TaskResult[]): FastifyReply {
@@ -93,11 +92,6 @@ function newBatch (request: FastifyRequest, how: Pick<NewBatch, 'keep' | 'owner'
     invalid: [...invalid].map(([index, failure]) => ({ index, result: tasks.fail(keys[index]!, failure) })),
     log: request.log
   }
-}
-
-/** The path that the client has asked for, whatever a prefix or a proxy has made of it. */
-function pathOf ({ originalUrl }: FastifyRequest): string {
-  return originalUrl.replace(/\/?(\?.*)?$/, '')
 }
 
 /** What is done for tidiness must not cost the answer. */

@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
 import { AttemptContext, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
-import { logItemFailure } from '../core/item-log.js'
+import { logItemFailure, showKey } from '../core/item-log.js'
 import { createCompiler, type Validate } from '../core/item-validator.js'
 import { invalidResult, notRun, toFailure, type ItemError } from '../errors.js'
 import type { TaskContext, TaskDefinition } from './definition.js'
@@ -110,7 +110,7 @@ class Context extends AttemptContext implements TaskContext {
   }
 
   get key (): string { return taskKey(this.#at.batchId, this.#at.index) }
-  get log (): FastifyBaseLogger { return this.#at.log.child({ index: this.#at.index, key: this.taskId }) }
+  get log (): FastifyBaseLogger { return this.#at.log.child({ index: this.#at.index, key: showKey(this.taskId) }) }
 }
 
 /**

@@ -1,8 +1,9 @@
 // {"files": [...]} -> the same incoming files as a form has.
 import { FileObject } from '../../schemas/index.js'
 import { createCompiler, typeOf } from '../core/item-validator.js'
-import { BatchEmpty, BodyNotBatch, invalidItem } from '../errors.js'
+import { BatchEmpty, BatchTooLarge, BodyNotBatch, invalidItem } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
+import { SPARE_FILES } from './limits.js'
 import { UNKNOWN_TYPE } from './media-type.js'
 import { readMediaType } from './part-header.js'
 
@@ -12,12 +13,14 @@ const validateObject = createCompiler()(FileObject)
 
 /**
  * @param body the parsed body
- * @throws FST_MULTI_STATUS_BODY_NOT_BATCH or _BATCH_EMPTY when it has no files
+ * @param maxFiles how many files the caller expects; some more are given, so that they can be refused by name
+ * @throws FST_MULTI_STATUS_BODY_NOT_BATCH or _BATCH_EMPTY when it has no files, _BATCH_TOO_LARGE when far too many
  */
-export function readEntries (body: unknown): IncomingFile[] {
+export function readEntries (body: unknown, maxFiles: number): IncomingFile[] {
   const files = typeOf(body) === 'object' ? (body as Record<string, unknown>).files : undefined
   if (!Array.isArray(files)) throw new BodyNotBatch('a form with files, or {"files": [...]}', `${typeOf(body)} without a "files" array`)
   if (files.length === 0) throw new BatchEmpty('"files"')
+  if (files.length > maxFiles + SPARE_FILES) throw new BatchTooLarge(maxFiles, files.length)
   return files.map(readEntry)
 }
 

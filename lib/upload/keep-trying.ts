@@ -11,8 +11,8 @@ export interface Patience {
 
 /** @returns whether it worked in the end */
 export async function keepTrying (attempt: () => Promise<boolean>, { firstDelay, longestDelay, giveUpAfter }: Patience): Promise<boolean> {
-  const end = Date.now() + giveUpAfter
-  for (let delay = firstDelay; Date.now() < end; delay = Math.min(delay * 2, longestDelay)) {
+  const end = performance.now() + giveUpAfter
+  for (let delay = firstDelay; performance.now() < end; delay = Math.min(delay * 2, longestDelay)) {
     await setTimeout(delay, undefined, { ref: false })
     if (await attempt()) return true
   }

@@ -13,6 +13,9 @@ export interface Limits {
   readonly nameBytes: number
 }
 
+/** How many files beyond those that are allowed are refused one by one. */
+export const SPARE_FILES = 1000
+
 /** Counts the files and bytes of one upload. */
 export interface Meter {
   /** Begins the next file. @throws ItemError TOO_MANY_FILES, 413 */

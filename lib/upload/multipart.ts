@@ -2,12 +2,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Dicer } from '@fastify/busboy'
-import { MalformedForm } from '../errors.js'
+import { MalformedForm, UploadTooLarge } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
+import { SPARE_FILES } from './limits.js'
 import { readBoundary, readFieldName, readFileHeader, type PartHeader } from './part-header.js'
-
-/** How many files beyond those that are allowed are given one by one; one more stands for all that follow. */
-const SPARE_FILES = 1000
 
 /** A field of this name is about the next file. */
 const CHECKSUM_FIELD = 'sha256'
@@ -17,8 +15,10 @@ const CHECKSUM_SIZE = 1000
 
 /** How a form is read. */
 export interface MultipartOptions {
-  /** How many files the caller expects; some more are given, so that they can be refused by name. */
+  /** How many files the caller expects; some more are given, so that they can be refused by name, and one for all that follow. */
   readonly maxFiles: number
+  /** Bytes of all files, and of the whole form; it is read no further, as one can also be nothing but fields without end. */
+  readonly limits: { readonly total: number, readonly form: number }
   /** Milliseconds without a byte after which what has not arrived counts as cut. */
   readonly idleTimeout: number
   /** Once aborted, what has not arrived counts as cut. */
@@ -30,7 +30,7 @@ export interface MultipartOptions {
  * @param raw the request, of which nothing has been read
  * @param options see {@link MultipartOptions}
  * @throws FST_MULTI_STATUS_MALFORMED_FORM at once when this is no form; while it is read, after the files before,
- *   when it is cut or malformed
+ *   when it is cut or malformed, and FST_MULTI_STATUS_UPLOAD_TOO_LARGE when it is too long
  */
 export function readMultipart (raw: IncomingMessage, options: MultipartOptions): AsyncGenerator<IncomingFile> {
   const boundary = readBoundary(raw.headers['content-type']!)
@@ -40,36 +40,54 @@ export function readMultipart (raw: IncomingMessage, options: MultipartOptions):
 
 async function * readFiles (raw: IncomingMessage, parser: Dicer, options: MultipartOptions): AsyncGenerator<IncomingFile> {
   const files = followForm(parser, options.maxFiles + SPARE_FILES)
-  const stopWatching = watchForCut(raw, parser, options)
+  const watch = watchForCut(raw, parser, options)
   raw.pipe(parser)
   try {
     for (let file = await files.next(); file !== undefined; file = await files.next()) yield file
+    if (watch.isTooLong()) throw new UploadTooLarge(options.limits.total, watch.bytes())
     const failure = files.failure()
     if (failure !== undefined) throw new MalformedForm(failure.message)
   } finally {
-    stopWatching()
+    watch.stop()
     raw.unpipe(parser)
     raw.resume()
   }
 }
 
-/** Ends the parser when nothing more will come. Ended before the last boundary, it fails the part that it is in. */
-function watchForCut (raw: IncomingMessage, parser: Dicer, { idleTimeout, signal }: MultipartOptions): () => void {
+/** The bytes of a form on their way to the parser. */
+interface Watch {
+  bytes (): number
+  isTooLong (): boolean
+  stop (): void
+}
+
+/** Ends the parser when nothing more will come, or be taken. Ended before the last boundary, it fails the part that it is in. */
+function watchForCut (raw: IncomingMessage, parser: Dicer, { limits, idleTimeout, signal }: MultipartOptions): Watch {
+  let bytes = 0
   const cut = () => {
     raw.unpipe(parser)
     parser.end()
   }
   // Nothing comes also while the storage is busy; that is not the client's fault.
   const idle = setTimeout(() => parser.writableNeedDrain ? idle.refresh() : cut(), idleTimeout)
-  const refresh = () => { idle.refresh() }
-  raw.on('data', refresh)
+  const note = (chunk: Buffer) => {
+    idle.refresh()
+    bytes += chunk.length
+    // Not before the parser has had this chunk.
+    if (bytes > limits.form) process.nextTick(cut)
+  }
+  raw.on('data', note)
   raw.once('close', cut)
   signal.addEventListener('abort', cut, { once: true })
-  return () => {
-    clearTimeout(idle)
-    raw.off('data', refresh)
-    raw.off('close', cut)
-    signal.removeEventListener('abort', cut)
+  return {
+    bytes: () => bytes,
+    isTooLong: () => bytes > limits.form,
+    stop () {
+      clearTimeout(idle)
+      raw.off('data', note)
+      raw.off('close', cut)
+      signal.removeEventListener('abort', cut)
+    }
   }
 }
 

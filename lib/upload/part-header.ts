@@ -3,8 +3,10 @@
 /** The header fields of a part, by lower-case name, in bytes as a latin1 string. */
 export type PartHeader = Readonly<Record<string, readonly string[] | undefined>>
 
-/** One parameter: its name, whether it is percent-encoded, and its quoted or bare value. */
-const PARAMETER = /;\s*([^\s=;*"]+)(\*?)\s*=\s*(?:"((?:\\.|[^"\\])*)"|([^;]*))/g
+/** The beginning of a parameter: its name, and whether its value is percent-encoded. */
+const NAME = /;\s*([^\s=;*"]+)(\*?)\s*=\s*/y
+
+const QUOTED = /"((?:\\.|[^"\\])*)"/y
 
 const PERCENT_ENCODED = /^([^']*)'[^']*'(.*)$/
 
@@ -51,14 +53,33 @@ function readFileName (disposition: string): string | undefined {
 /** The first parameter of each name, percent-encoded ones with a star behind it. */
 function readParameters (value: string): Map<string, string> {
   const parameters = new Map<string, string>()
-  for (const [, name, star, quoted, bare] of value.matchAll(PARAMETER)) {
-    const key = name!.toLowerCase() + star
-    if (!parameters.has(key)) parameters.set(key, star === '' ? decodePlain(quoted, bare) : decodePercent(quoted ?? bare!))
+  for (let at = value.indexOf(';'); at !== -1; at = value.indexOf(';', at)) {
+    const name = matchAt(NAME, value, at)
+    if (name === null) {
+      at++
+      continue
+    }
+    const begin = at + name[0].length
+    const quoted = matchAt(QUOTED, value, begin)
+    at = quoted === null ? endOfBare(value, begin) : begin + quoted[0].length
+    const key = name[1]!.toLowerCase() + name[2]!
+    if (!parameters.has(key)) parameters.set(key, decode(quoted?.[1], value.slice(begin, at), name[2] === '*'))
   }
   return parameters
 }
 
-function decodePlain (quoted: string | undefined, bare = ''): string {
+function matchAt (pattern: RegExp, text: string, at: number): RegExpExecArray | null {
+  pattern.lastIndex = at
+  return pattern.exec(text)
+}
+
+function endOfBare (value: string, begin: number): number {
+  const end = value.indexOf(';', begin)
+  return end === -1 ? value.length : end
+}
+
+function decode (quoted: string | undefined, bare: string, isPercentEncoded: boolean): string {
+  if (isPercentEncoded) return decodePercent(quoted ?? bare)
   return toText(quoted?.replace(/\\(["\\])/g, '$1') ?? bare.trim())
 }
 

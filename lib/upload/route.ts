@@ -64,10 +64,13 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
       // A file that is being made durable cannot be called back, so that it is not to be called cancelled either.
       for (const index of begun.keys()) outcomes[index] = (await Promise.allSettled([begun[index]!]))[0]
     }
-    if (outcomes.length === 0) throw emptiness(reception)
+    if (outcomes.length === 0) {
+      stopReading(request, reply)
+      throw emptiness(reception)
+    }
     // Closed at once, a connection takes the answer with it when the client is still sending.
     const cut = signal.aborted ? signal.reason : reception.failure()
-    if (cut === undefined) stopReading(request, reply)
+    if (cut === undefined || cut instanceof UploadTooLarge) stopReading(request, reply)
     else endConnection(request, reply, cut)
     return reply.multiStatus(outcomes, { keys: reception.names })
   } finally {
@@ -94,10 +97,11 @@ function stopReading ({ raw }: FastifyRequest, reply: FastifyReply): void {
 }
 
 function readIncoming (request: FastifyRequest, { limits, idleTimeout }: UploadSettings, signal: AbortSignal) {
-  if (!request.headers['content-type']?.toLowerCase().startsWith('multipart/form-data')) return readEntries(request.body)
+  if (!request.headers['content-type']?.toLowerCase().startsWith('multipart/form-data')) return readEntries(request.body, limits.files)
   if (request.raw.readableDidRead) throw new BodyConsumed()
   expectSize(Number(request.headers['content-length'] ?? 0), limits.total)
-  return readMultipart(request.raw, { maxFiles: limits.files, idleTimeout, signal })
+  const { files: maxFiles, total, fileSize } = limits
+  return readMultipart(request.raw, { maxFiles, limits: { total, form: total + fileSize + FORM_SIZE }, idleTimeout, signal })
 }
 
 /** Bytes that a form may have beside the content of its files. */
@@ -110,5 +114,5 @@ function expectSize (size: number, total: number): void {
 
 function emptiness (reception: Reception): Error {
   const failure = reception.failure()
-  return failure instanceof MalformedForm ? failure : new BatchEmpty('the form')
+  return failure instanceof MalformedForm || failure instanceof UploadTooLarge ? failure : new BatchEmpty('the form')
 }

@@ -73,9 +73,9 @@ function createLease (key: string, claim: Claim, { store, ttl }: Pick<Idempotenc
 
 /** Calls again and again, at most for as long as an answer would be kept; returns what ends it. */
 function renewEvery (ms: number, ttl: number, renew: () => Promise<void>): () => void {
-  const end = Date.now() + ttl
+  const end = performance.now() + ttl
   const timer = setInterval(() => {
-    if (Date.now() > end) clearInterval(timer)
+    if (performance.now() > end) clearInterval(timer)
     else renew()
   }, ms).unref()
   return () => clearInterval(timer)

@@ -15,6 +15,7 @@ interface Entry extends Held {
   /** undefined once there is an answer. */
   readonly token?: string
   readonly bytes: number
+  /** By a clock that nobody sets: a key must not be free while its request runs. */
   readonly expires: number
 }
 
@@ -41,20 +42,20 @@ export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): Idem
   }
   const find = (key: string) => {
     const entry = entries.get(key)
-    if (entry === undefined || entry.expires > Date.now()) return entry
+    if (entry === undefined || entry.expires > performance.now()) return entry
     remove(key)
   }
   const makeRoom = (size: number) => {
     for (const [key, { answer, expires }] of entries) {
       if (entries.size < maxEntries && bytes + size <= maxBytes) return
-      if (answer !== undefined || expires <= Date.now()) remove(key)
+      if (answer !== undefined || expires <= performance.now()) remove(key)
     }
     if (entries.size >= maxEntries) throw new Error(`The store takes ${maxEntries} keys, and under all of them a request is running`)
   }
   const put = (key: string, entry: Omit<Entry, 'expires'>, ttl: number) => {
     remove(key)
     makeRoom(entry.bytes)
-    entries.set(key, { ...entry, expires: Date.now() + ttl })
+    entries.set(key, { ...entry, expires: performance.now() + ttl })
     bytes += entry.bytes
   }
 
@@ -67,7 +68,7 @@ export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): Idem
     async renew (key, token, ttl) {
       const held = find(key)
       if (held?.token !== token) return false
-      entries.set(key, { ...held, expires: Date.now() + ttl })
+      entries.set(key, { ...held, expires: performance.now() + ttl })
       return true
     },
     async complete (key, { token, fingerprint }, answer, ttl) {
