@@ -1,4 +1,4 @@
-// The example server: uploads with a page for them, tasks and contacts, with their documentation.
+// The example server: contacts, uploads with a page for them, and tasks, with their documentation.
 //   HOST (127.0.0.1), PORT (3000), UPLOAD_DIR (./uploads), FILE_SIZE_LIMIT (10mb), TASK_TIMEOUT (1000, in ms)
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import multiStatus, { disk } from '../lib/index.js'
@@ -8,7 +8,7 @@ import { handlers } from './tasks.js'
 import { uploadPage } from './upload-page/route.js'
 
 const info = {
-  title: 'Uploads, tasks and contacts',
+  title: 'Contacts, uploads and tasks',
   version: '1.0.0',
   description: 'One request carries many items; some work, some do not, and the answer has one result for each.',
   contact: { name: 'fastify-multi-status', url: 'https://www.npmjs.com/package/fastify-multi-status' },

@@ -38,8 +38,9 @@ export async function registerDocs (app: FastifyInstance, options: DocsOptions):
 
 /** What the tags of the plugin's own routes stand for. */
 const TAGS: Record<string, string> = {
+  upload: 'Stores files',
   tasks: 'Runs tasks of registered types',
-  upload: 'Stores files'
+  batch: 'Sends several requests in one'
 }
 
 /** Describes the tags of the plugin that are in use and that the app has not described itself. */

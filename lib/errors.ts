@@ -1,5 +1,5 @@
 // Every error of the plugin, and what becomes of an error that an item ran into.
-import createError from '@fastify/error'
+import { createError } from '@fastify/error'
 import type { FailureDetail, ItemProblem } from '../schemas/index.js'
 
 // Registration: thrown at boot, meant for the developer.

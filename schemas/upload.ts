@@ -40,10 +40,15 @@ export const FileEntry = Type.Union([Type.String({ description: 'The name of an 
 export type FileEntry = Static<typeof FileEntry>
 
 /** The JSON form of an upload. */
-export const FileEntries = Type.Object({ files: Type.Array(FileEntry, { minItems: 1 }) })
+export const FileEntries = Type.Object({ files: Type.Array(FileEntry, { minItems: 1 }) }, {
+  examples: [{ files: [{ file: 'a.txt', content: 'aGVsbG8=' }, 'empty.txt'] }]
+})
 
 /** The multipart/form-data form of an upload. */
 export const FileForm = Type.Object({
-  sha256: Type.Optional(Type.String({ description: 'Of the content of the next file, in hexadecimal; a file that differs fails' })),
+  // Where nothing is said, Swagger UI fills in the word "string", and every file fails.
+  sha256: Type.Optional(Type.String({
+    description: 'Of the content of the next file, in hexadecimal; a file that differs fails. Nothing where it is empty', examples: ['']
+  })),
   files: Type.Array(Type.String({ format: 'binary' }), { description: 'Files under any field name' })
 })

@@ -183,6 +183,14 @@ t.test('a body that is larger than its route takes fails with 413, alone', async
   t.match(results, [{ code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 }, { status: 'success' }])
 })
 
+function isAnyDepthJson (): boolean {
+  try {
+    return JSON.stringify(JSON.parse('['.repeat(100_000) + ']'.repeat(100_000))).length > 0
+  } catch {
+    return false
+  }
+}
+
 t.test('a body too deep for JSON, and an app that breaks before its hooks, cost no other request', async t => {
   const app = await buildBatch(t, {}, {
     fastify: { genReqId: ({ url }) => { if (url === '/breaks') throw new Error('hunter2'); return 'id' } }
@@ -190,11 +198,15 @@ t.test('a body too deep for JSON, and an app that breaks before its hooks, cost 
   const deep = '['.repeat(100_000) + ']'.repeat(100_000)
   const payload = '{"requests":[{"id":"1","method":"POST","url":"/contacts","body":{"$literal":' + deep + '}},' +
     '{"id":"2","url":"/breaks"},{"id":"3","url":"/contacts/1"}]}'
+  // From Node 26 on, JSON may be as deep as it likes; this body then is too large for its route.
+  const tooDeep = isAnyDepthJson()
+    ? { code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 }
+    : { code: 'INVALID_BODY', errors: [{ detail: 'must not be so deep' }] }
   for (const prefer of ['', 'handling=strict']) {
     const response = await app.inject({ method: 'POST', url: '/batch', headers: { 'content-type': 'application/json', prefer }, payload })
     t.notMatch(response.body, 'hunter2')
-    if (prefer === '') t.match(response.json().results, [{ code: 'INVALID_BODY', errors: [{ detail: 'must not be so deep' }] }, { code: 'INTERNAL_ERROR' }, { status: 'success' }])
-    else t.match(response.json().errors, [{ pointer: '#/requests/0/body' }, { pointer: '#/requests/1/url', detail: 'Internal error' }])
+    if (prefer === '') t.match(response.json().results, [tooDeep, { code: 'INTERNAL_ERROR' }, { status: 'success' }])
+    else t.match(response.json().errors, [{ pointer: /^#\/requests\/0/ }, { pointer: '#/requests/1/url', detail: 'Internal error' }])
   }
 })
 

@@ -154,7 +154,7 @@ t.test('a variable that is empty counts as not set, and a wrong one is refused b
 
   const { paths } = (await app.inject('/documentation/json')).json()
 
-  t.match(paths['/upload'].post.description, 'At most 10485760 bytes a file')
+  t.match(paths['/upload'].post.description, 'At most 10 MB a file, 100 files and 1 GB a request, 255 bytes a name.')
   await t.rejects(() => build({ TASK_TIMEOUT: 'soon' }), { message: /tasks\.timeout must be an integer.*received NaN/ })
   await t.rejects(() => build({ FILE_SIZE_LIMIT: 'huge' }), { message: /upload\.limits\.fileSize must be.*received "huge"/ })
 })

@@ -116,7 +116,9 @@ t.test('a checksum is about the next file only, and a file that differs fails, w
     fieldPart('sha256', 'x'.repeat(100_000)),
     filePart('e.txt'),
     part('Content-Disposition: form-data'),
-    filePart('f.txt')
+    filePart('f.txt'),
+    fieldPart('sha256', ''),
+    filePart('g.txt')
   ))
 
   const invalid = (file: string): Expected => ({
@@ -128,7 +130,8 @@ t.test('a checksum is about the next file only, and a file that differs fails, w
     failed('c.txt', 'Checksum mismatch', 'CHECKSUM_MISMATCH', 422, true),
     invalid('d.txt'),
     invalid('e.txt'),
-    uploaded('f.txt')
+    uploaded('f.txt'),
+    uploaded('g.txt')
   ])
 })
 

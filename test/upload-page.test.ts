@@ -4,7 +4,8 @@ import type { RequestListener } from 'node:http'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import t from 'tap'
-import { hasBrowser, openUploadPage, startBrowser, type UploadPage } from './fixtures/browser.js'
+import { hasBrowser, openUploadPage, startBrowser, type OpenPage } from './fixtures/browser.js'
+import { saveScreenshot } from './fixtures/screenshot.js'
 import { skipUnless } from './fixtures/skip.js'
 import { waitFor } from './fixtures/wait.js'
 
@@ -100,7 +101,7 @@ const FAINT_TEXTS = `
   })()`
 
 t.test('the upload page', { skip }, async t => {
-  const open = (t: Parameters<typeof openUploadPage>[0], options?: Parameters<typeof openUploadPage>[2]): Promise<UploadPage> =>
+  const open = (t: Parameters<typeof openUploadPage>[0], options?: Parameters<typeof openUploadPage>[2]): Promise<OpenPage> =>
     openUploadPage(t, browser!, options)
 
   t.test('three files, the middle one too large: the other two are uploaded', async t => {
@@ -133,7 +134,7 @@ t.test('the upload page', { skip }, async t => {
 
   t.test('a verdict has a colour and a sign beside its words', async t => {
     const { page, write } = await open(t)
-    await choose(page, await write({ 'good.txt': small, 'bad.txt': large }))
+    await choose(page, await write({ 'notes.txt': small, 'novel.txt': large }))
     await hasSummary(page, '1 of 2 files uploaded, 1 failed.')
 
     t.strictSame(await readLooks(page), [['rgb(20, 105, 47)', '"✓\u00a0" / ""'], ['rgb(179, 38, 30)', '"✕\u00a0" / ""']])
@@ -195,7 +196,7 @@ t.test('the upload page', { skip }, async t => {
 
   t.test('a retry sends what can be retried and nothing else', async t => {
     const { page, uploads, write, stored, errors } = await open(t)
-    const [good, bad, unlucky] = await write({ 'good.txt': small, 'bad.txt': large, 'unlucky.txt': 'unlucky' }) as [string, string, string]
+    const [good, bad, unlucky] = await write({ 'notes.txt': small, 'novel.txt': large, 'letter.txt': 'unlucky' }) as [string, string, string]
     await choose(page, [good])
     await hasSummary(page, '1 of 1 file uploaded.')
     await rename(uploads, `${uploads}-away`)
@@ -204,8 +205,9 @@ t.test('the upload page', { skip }, async t => {
     await choose(page, [bad, unlucky])
     await hasSummary(page, '1 of 3 files uploaded, 2 failed.')
     t.strictSame(await readVerdicts(page), {
-      'good.txt': 'Uploaded', 'bad.txt': 'Failed: File too large', 'unlucky.txt': 'Failed, can be retried: Storage failed'
+      'notes.txt': 'Uploaded', 'novel.txt': 'Failed: File too large', 'letter.txt': 'Failed, can be retried: Storage failed'
     })
+    await saveScreenshot(page, page.locator('body'), 'upload-page.png')
 
     await rm(uploads)
     await rename(`${uploads}-away`, uploads)
@@ -214,7 +216,7 @@ t.test('the upload page', { skip }, async t => {
     t.equal((await answer).headers()['multi-status'], 'total=1, succeeded=1, failed=0')
     await hasSummary(page, '2 of 3 files uploaded, 1 failed.')
     t.strictSame(await readVerdicts(page), {
-      'good.txt': 'Uploaded', 'bad.txt': 'Failed: File too large', 'unlucky.txt': 'Uploaded'
+      'notes.txt': 'Uploaded', 'novel.txt': 'Failed: File too large', 'letter.txt': 'Uploaded'
     })
     t.strictSame(await stored(), [small, 'unlucky'])
     t.equal(await page.getByRole('button', { name: 'Retry' }).count(), 0)
@@ -285,7 +287,7 @@ t.test('the upload page', { skip }, async t => {
     - status: No files yet.
     - list "Files"`)
 
-    await choose(page, await write({ 'good.txt': small, 'bad.txt': large }))
+    await choose(page, await write({ 'notes.txt': small, 'novel.txt': large }))
     await hasSummary(page, 'Everything is sent. Waiting for the server.')
     t.equal(await page.getByRole('region').ariaSnapshot(), `\
 - region "Progress":
@@ -295,12 +297,12 @@ t.test('the upload page', { skip }, async t => {
   - button "Cancel"
   - list "Files":
     - listitem:
-      - text: good.txt 13 bytes
-      - progressbar "good.txt"
+      - text: notes.txt 13 bytes
+      - progressbar "notes.txt"
       - paragraph: Sent, not confirmed yet
     - listitem:
-      - text: bad.txt 2 kB
-      - progressbar "bad.txt"
+      - text: novel.txt 2 kB
+      - progressbar "novel.txt"
       - paragraph: Sent, not confirmed yet`)
 
     gate.release()
@@ -310,10 +312,10 @@ t.test('the upload page', { skip }, async t => {
   - status: 1 of 2 files uploaded, 1 failed.
   - list "Files":
     - listitem:
-      - text: good.txt 13 bytes
+      - text: notes.txt 13 bytes
       - paragraph: Uploaded
     - listitem:
-      - text: bad.txt 2 kB
+      - text: novel.txt 2 kB
       - paragraph: "Failed: File too large"`)
   })
 
@@ -435,7 +437,7 @@ t.test('the upload page', { skip }, async t => {
       const { page, write } = await open(t, {
         context: { colorScheme, viewport: { width: 320, height: 640 } }, front: answerFirst(413, 'text/plain', '')
       })
-      await choose(page, await write({ [`${'long'.repeat(40)}.txt`]: small, 'bad.txt': large }))
+      await choose(page, await write({ [`${'long'.repeat(40)}.txt`]: small, 'novel.txt': large }))
       await hasSummary(page, '0 of 2 files uploaded, 2 failed.')
       t.strictSame(await page.evaluate(FAINT_TEXTS), [])
 

@@ -53,10 +53,10 @@ function isPlain (body: JsonSchema): boolean {
 
 /** The `Prefer` header of a route that has items. */
 export function preferOf (isStrict: boolean): TSchema {
-  return isStrict ? documentPrefer([STRICT, MINIMAL], 'return=minimal', 'handling=strict') : documentPrefer([MINIMAL], 'return=minimal')
+  return documentPrefer(isStrict ? [STRICT, MINIMAL] : [MINIMAL])
 }
 
-/** The `Prefer` header, by what a route makes of it. */
-export function documentPrefer (preferences: readonly string[], ...examples: string[]): TSchema {
-  return Type.Optional(Type.String({ description: ['RFC 7240.', ...preferences].join(' '), examples }))
+/** The `Prefer` header, by what a route makes of it; without an example, which Swagger UI would send unasked. */
+export function documentPrefer (preferences: readonly string[]): TSchema {
+  return Type.Optional(Type.String({ description: ['RFC 7240.', ...preferences].join(' ') }))
 }

@@ -59,7 +59,7 @@ export function documentRun ({ handlers, maxItems }: TasksSettings): FastifySche
     description: 'Every task gets its own result, in request order; one that fails does not cost another. ' +
       'The answer waits for all of them, unless the client prefers `respond-async`.',
     tags: TAGS,
-    headers: Type.Object({ Prefer: documentPrefer([ASYNC, STRICT, MINIMAL], 'respond-async, wait=5', 'handling=strict', 'return=minimal') }),
+    headers: Type.Object({ Prefer: documentPrefer([ASYNC, STRICT, MINIMAL]) }),
     body: Type.Object({ tasks: Type.Array(taskSchema(handlers), { minItems: 1, maxItems }) }),
     response: {
       202: progress('The batch has been accepted and runs; its results will be at its Location', {
@@ -91,7 +91,7 @@ export const documentRead = (status: StatusPolicy): FastifySchema => ({
   description: 'How far the batch is, while it runs; then the same answer as without `respond-async`.',
   tags: TAGS,
   params,
-  headers: Type.Object({ Prefer: documentPrefer([MINIMAL], 'return=minimal') }),
+  headers: Type.Object({ Prefer: documentPrefer([MINIMAL]) }),
   response: { 202: progress('The batch runs', { 'Retry-After': RETRY_AFTER, ...NOT_STORED }), ...resultsOf(status), ...UNKNOWN }
 })
 
@@ -103,7 +103,7 @@ export const documentCancel = (status: StatusPolicy): FastifySchema => ({
     'answered and can still be read. Cancelling a batch that has ended changes nothing.',
   tags: TAGS,
   params,
-  headers: Type.Object({ Prefer: documentPrefer([MINIMAL], 'return=minimal') }),
+  headers: Type.Object({ Prefer: documentPrefer([MINIMAL]) }),
   response: {
     202: progress('The batch is being cancelled; ask for it again', { 'Retry-After': RETRY_AFTER, Location: LOCATION }),
     ...resultsOf(status),

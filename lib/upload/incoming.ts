@@ -10,7 +10,7 @@ export interface IncomingFile {
   /** The content; must be read to its end before the next file. */
   readonly content: AsyncIterable<Buffer> | Iterable<Buffer>
   /** What the client says that the content hashes to, in hexadecimal. */
-  readonly sha256?: string | Promise<string> | undefined
+  readonly sha256?: string | Promise<string | undefined> | undefined
   /** Why this is no file at all. */
   readonly refused?: ItemError
 }

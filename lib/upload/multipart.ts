@@ -128,7 +128,7 @@ function followForm (parser: Dicer, mostFiles: number): FormFiles {
 
 /** Tells of every part that is a file, and lets the fields pass, but for a checksum that is about the next file. */
 function followParts (parser: Dicer, onFile: (file: IncomingFile, part: Readable) => void): void {
-  let sha256: Promise<string> | undefined
+  let sha256: Promise<string | undefined> | undefined
   parser.on('part', part => {
     let broken: Error | undefined
     // The parser ends a part that it has reported broken, so that the end alone does not mean that all has come.
@@ -147,11 +147,11 @@ function followParts (parser: Dicer, onFile: (file: IncomingFile, part: Readable
   })
 }
 
-/** The beginning of a field, which is all of one that can be a checksum. */
-function readField (part: Readable): Promise<string> {
+/** The beginning of a field, which is all of one that can be a checksum; nothing, if it has been left empty. */
+function readField (part: Readable): Promise<string | undefined> {
   let value = ''
   part.on('data', (chunk: Buffer) => { if (value.length < CHECKSUM_SIZE) value += chunk.toString('latin1') })
-  return new Promise(resolve => part.once('close', () => resolve(value.trim())))
+  return new Promise(resolve => part.once('close', () => resolve(value.trim() || undefined)))
 }
 
 /**

@@ -1,4 +1,5 @@
 // POST /upload: files in, one result each.
+import bytes from 'bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { uploads } from '../../schemas/index.js'
 import { settle } from '../core/settle.js'
@@ -45,8 +46,14 @@ function uploadRoute (settings: UploadSettings): RouteOptions {
 function describeLimits ({ limits, accept }: UploadSettings): string {
   const types = accept === undefined ? '' : ` Types: ${accept.join(', ')}.`
   return 'Every file gets its own result; one that fails does not cost another. ' +
-    `At most ${limits.fileSize} bytes a file, ${limits.files} files and ${limits.total} bytes a request, ` +
+    `At most ${showBytes(limits.fileSize)} a file, ${limits.files} files and ${showBytes(limits.total)} a request, ` +
     `${limits.nameBytes} bytes a name.${types}`
+}
+
+/** In the largest unit that says it without a fraction. */
+function showBytes (size: number): string {
+  const unit = (['GB', 'MB', 'KB'] as const).find(unit => size % bytes(`1${unit}`)! === 0)
+  return unit === undefined ? `${size} bytes` : bytes(size, { unit, unitSeparator: ' ' })!
 }
 
 async function upload (request: FastifyRequest, reply: FastifyReply, settings: UploadSettings): Promise<FastifyReply> {
