@@ -2,7 +2,7 @@
 //   HOST (127.0.0.1), PORT (3000), UPLOAD_DIR (./uploads), FILE_SIZE_LIMIT (10mb), TASK_TIMEOUT (1000, in ms)
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import multiStatus, { disk } from '../lib/index.js'
-import { contactRoutes } from './contacts.js'
+import { contactRoutes } from './contacts/memory.js'
 import { startWhenRun } from './start.js'
 import { handlers } from './tasks.js'
 import { uploadPage } from './upload-page/route.js'

@@ -5,22 +5,9 @@ import { setTimeout } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { bulkRoute, defineContract, ItemError, type BulkRouteOptions, type ItemContext } from '../lib/index.js'
-import { build, type BuildOptions, type LogLine } from './fixtures/build.js'
-
-const vocabulary = {
-  name: 'Job', envelope: 'jobs', key: 'id', success: 'done', failure: 'failed', reason: 'why', data: Type.Object({ n: Type.Integer() })
-} as const
-const contract = defineContract(vocabulary)
-const Job = Type.Object({ id: Type.Union([Type.Integer(), Type.String()]), n: Type.Integer() })
-
-type Options = BulkRouteOptions<typeof Job, typeof vocabulary>
-
-async function buildJobs (t: Test, handler: Options['handler'], options: Partial<Options> = {}, setup: BuildOptions = {}) {
-  const app = await build(t, setup)
-  app.route(bulkRoute({ url: '/jobs', contract, item: Job, handler, ...options }))
-  return app
-}
+import { bulkRoute, ItemError, type ItemContext } from '../lib/index.js'
+import { build, type LogLine } from './fixtures/build.js'
+import { buildJobs, contract, Job, type JobsOptions } from './fixtures/jobs.js'
 
 const jobs = (...ids: (number | string)[]) => ids.map(id => ({ id, n: Number(id) }))
 const post = (app: FastifyInstance, payload: object, headers: Record<string, string> = {}) =>
@@ -122,7 +109,7 @@ t.test('a handler that throws or returns anything at all costs no other item', a
   t.strictSame(answer.json().jobs, [...ids.map(internal), done(99, 99)])
   t.notMatch(answer.body, 'secret')
 
-  const returned = await buildJobs(t, (async ({ n }) => n < anything.length ? anything[n] : { n }) as Options['handler'])
+  const returned = await buildJobs(t, (async ({ n }) => n < anything.length ? anything[n] : { n }) as JobsOptions['handler'])
   const second = await post(returned, jobs(...ids, 99))
   t.equal(second.statusCode, 207)
   // What a promise cannot be resolved with has been thrown.
@@ -183,7 +170,7 @@ t.test("Fastify's own route options stay, and may add to the schema", async t =>
 })
 
 t.test('wrong options are refused when the route is made', async t => {
-  const make = (options: Partial<Options>) => () => bulkRoute({ url: '/', contract, item: Job, handler: ({ n }) => ({ n }), ...options })
+  const make = (options: Partial<JobsOptions>) => () => bulkRoute({ url: '/', contract, item: Job, handler: ({ n }) => ({ n }), ...options })
   for (const [option, value] of [['maxItems', 0], ['concurrency', 1.5], ['timeout', -1], ['retries', -1], ['backoff', NaN], ['stopAfter', 0]] as const) {
     t.throws(make({ [option]: value }), { code: 'FST_MULTI_STATUS_INVALID_OPTION', message: new RegExp(`${option} must be an integer`) })
   }

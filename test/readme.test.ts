@@ -1,26 +1,21 @@
-// The README: every snippet is type-checked, and the first one answers its curl with what is printed below it.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
-import { join, resolve } from 'node:path'
-import t from 'tap'
+// The README: every snippet is type-checked, what it shows is what happens, and its options are those that there are.
+import { execFile } from 'node:child_process'
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import bytes from 'bytes'
+import t, { type Test } from 'tap'
 import ts from 'typescript'
-
-const root = resolve(import.meta.dirname, '..')
-// Inside the package, so that `fastify-multi-status` is the package itself.
-const dir = join(root, '.tap', 'readme')
-const readme = await readFile(join(root, 'README.md'), 'utf8')
-
-await rm(dir, { recursive: true, force: true })
-await mkdir(dir, { recursive: true })
-const files = await Promise.all(blocks('ts').map(async (code, index) => {
-  const file = join(dir, `snippet-${index}.ts`)
-  await writeFile(file, code)
-  return file
-}))
+import { readIdempotencyOptions } from '../lib/core/idempotency/options.js'
+import { memoryIdempotency } from '../lib/index.js'
+import { readOptions } from '../lib/options.js'
+import { readBullmqOptions, readWorkerOptions } from '../lib/tasks/bullmq/options.js'
+import { blocks, readme, root, runSnippet, sectionOf } from './fixtures/readme.js'
 
 t.test('every snippet type-checks under strict', async t => {
+  const snippets = Object.fromEntries(blocks('ts').map((code, index) => [`snippet-${index}.ts`, code]))
+  const dir = t.testdir(snippets)
+  const files = Object.keys(snippets).map(name => join(dir, name))
   const program = ts.createProgram(files, {
     strict: true,
     noEmit: true,
@@ -33,52 +28,113 @@ t.test('every snippet type-checks under strict', async t => {
   const problems = ts.getPreEmitDiagnostics(program).map(({ file, messageText }) =>
     `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`)
 
-  t.ok(files.length > 3)
+  t.ok(files.length > 15)
   t.strictSame(problems, [])
 })
 
-t.test('the first snippet answers as the README says', async t => {
-  const port = await freePort()
-  const server = spawn('npx', ['tsx', files[0]!], { cwd: root, env: { PATH: process.env.PATH, PORT: String(port), _TAPJS_PROCESSINFO_COVERAGE_: '0' }, detached: true, stdio: 'inherit' })
-  t.teardown(async () => {
-    process.kill(-server.pid!)
-    await once(server, 'exit')
-  })
-  await listening(port)
+/** Sends the commands of a section to its app; each is answered with what is printed below it. */
+async function checkAnswers (t: Test, heading: string): Promise<void> {
+  const app = await runSnippet(t, heading, code => code.replace('./uploads', join(t.testdirName, 'uploads')))
+  const address = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
+  const answers = blocks('http', heading)
+  for (const [index, command] of blocks('sh', heading).entries()) {
+    const { stdout } = await promisify(execFile)('sh', ['-c', command.replace('localhost:3000', address.host)])
+    const [head, body] = stdout.split('\r\n\r\n') as [string, string]
+    const [shown, expected] = answers[index]!.split('\n\n') as [string, string]
+    const lines = head.split('\r\n')
+    t.strictSame(shown.split('\n').filter(line => !lines.includes(line)), [], lines[0]!)
+    t.equal(body, expected.trim())
+  }
+}
 
-  const [command] = blocks('sh')
-  const [, payload] = /-d '(.+)'/.exec(command!)!
-  const response = await fetch(`http://localhost:${port}/contacts`, {
-    method: 'POST', headers: { 'content-type': 'application/json' }, body: payload!
-  })
-  const [head, body] = blocks('http')[0]!.split('\n\n') as [string, string]
-
-  t.equal(`HTTP/1.1 ${response.status} ${response.statusText}`, head.split('\n')[0])
-  t.equal(`multi-status: ${response.headers.get('multi-status')}`, head.split('\n')[1])
-  t.equal(await response.text(), body.trim())
+t.test('plain Fastify answers 400 for all, and 500 after the work, as the README says', async t => {
+  t.equal(blocks('sh', '## The problem').length, 2)
+  await checkAnswers(t, '## The problem')
 })
 
-function blocks (language: string): string[] {
-  return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'))].map(match => match[1]!)
-}
+t.test('after that 500 the work has been done', async t => {
+  const app = await runSnippet(t, '## The problem', code => `${code}\napp.get('/saved', async () => [...saved])`)
+  const post = (...emails: string[]) => app.inject({ method: 'POST', url: '/contacts', payload: emails.map(email => ({ email, name: 'Name' })) })
+  const saved = async () => (await app.inject('/saved')).json()
 
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0)
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
+  t.equal((await post('bob@example.org', 'nonsense')).statusCode, 400)
+  t.strictSame(await saved(), ['ada@example.org'])
+  t.equal((await post('bob@example.org', 'ada@example.org')).statusCode, 500)
+  t.strictSame(await saved(), ['ada@example.org', 'bob@example.org'])
+})
 
-async function listening (port: number): Promise<void> {
-  for (let left = 300; left > 0; left--) {
-    try {
-      await fetch(`http://localhost:${port}/`)
-      return
-    } catch {
-      await new Promise(resolve => setTimeout(resolve, 100))
-    }
+t.test('the same route with the plugin answers as the README says', async t => {
+  t.equal(blocks('sh', '## The same route').length, 1)
+  await checkAnswers(t, '## The same route')
+})
+
+t.test('tasks are answered as the README says', async t => {
+  t.equal(blocks('sh', '## Uploads').length, 1)
+  await checkAnswers(t, '## Uploads')
+})
+
+t.test('a stream is answered as the README says', async t => {
+  const app = await runSnippet(t, '## A whole bulk route')
+  const address = new URL(await app.listen({ port: 0, host: '127.0.0.1' }))
+  const [command, ...expected] = blocks('sh', 'Batches larger than memory')[0]!.trim().split('\n')
+  const { stdout } = await promisify(execFile)('sh', ['-c', command!.replace('localhost:3000', address.host)])
+
+  // In the order in which they are done, which need not be the same again.
+  t.equal(stdout.trim().split('\n').length, 3)
+  for (const line of expected) t.match(stdout, line.replace('...}', ''))
+})
+
+t.test('every file that the README links to is there', async t => {
+  const links = [...readme.matchAll(/(?<!!)\[[^\]]*\]\((?!https?:)([^)#]+)\)/g)].map(match => match[1]!)
+
+  t.ok(links.length > 1)
+  for (const link of links) await t.resolves(access(join(root, link)), link)
+})
+
+/** The options in the table, with what it says to be their defaults. */
+const table = new Map([...sectionOf('## Options').matchAll(/^\| `([^`]+)` \|([^|]*)\|/gm)].map(([, name, value]) => [name!, value!.trim()]))
+
+t.test('the table of options has every option of the plugin, and no other', async t => {
+  const groups = ['', 'upload', 'upload.limits', 'tasks', 'batch', 'batch.limits', 'batch.headers', 'docs', 'idempotency']
+  const all = groups.flatMap(group => optionsOf(group).map(name => group === '' ? name : `${group}.${name}`))
+  const leaves = all.filter(name => !['upload.limits', 'batch.limits', 'batch.headers'].includes(name))
+
+  t.strictSame([...table.keys()].filter(name => !name.includes('(')).sort(), leaves.sort())
+})
+
+/** What the plugin says when it is given an option that there is none. */
+function optionsOf (group: string): string[] {
+  const given = group.split('.').filter(Boolean).reduceRight<object>((inner, name) => ({ [name]: inner }), { nonsense: 1 })
+  try {
+    readOptions(given)
+  } catch (error) {
+    return [.../one of (.*); received/.exec((error as Error).message)![1]!.matchAll(/"(\w+)"/g)].map(match => match[1]!)
   }
-  throw new Error(`Nothing listens at port ${port}`)
+  throw new Error(`${group}.nonsense is an option`)
 }
+
+t.test('the defaults in the table are those that hold', async t => {
+  const { upload, tasks, batch, ...others } = readOptions({ batch: {} })
+  const bullmq = readBullmqOptions({ connection: 'redis://localhost' })
+  t.match(readWorkerOptions({ connection: 'redis://localhost', handlers: {} }), { prefix: bullmq.prefix, lockDuration: bullmq.lockDuration })
+  const actual = {
+    upload,
+    tasks,
+    batch,
+    ...others,
+    bullmq,
+    idempotency: readIdempotencyOptions({ store: memoryIdempotency() })
+  }
+  t.match(readOptions({}), { batch: false, idempotency: false })
+  let checked = 0
+  for (const [name, said] of table) {
+    const literal = /^`('[^']*'|\d+|true|false)`$/.exec(said)?.[1]
+    const path = name.replace(/^(\w+)\(\{ (\w+) \}\)$/, '$1.$2')
+    const value = path.split('.').reduce<unknown>((object, member) => (object as Record<string, unknown>)?.[member], actual)
+    if (literal === undefined || value === undefined || typeof value === 'object') continue
+    const expected = literal.startsWith("'") ? literal.slice(1, -1) : JSON.parse(literal)
+    t.ok(value === expected || value === bytes.parse(String(expected)), `${name}: ${said} is ${String(value)}`)
+    checked++
+  }
+  t.ok(checked > 25, `${checked} defaults`)
+})

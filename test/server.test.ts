@@ -1,16 +1,13 @@
 // The example server: built in process, and started as `npm start` does, with the curl lines that it prints.
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { access, mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { build, welcome } from '../examples/server.js'
 import { startWhenRun, whereToListen } from '../examples/start.js'
-import { freePort, waitFor } from './fixtures/wait.js'
+import { example, shell, start } from './fixtures/example-process.js'
+import { freePort } from './fixtures/wait.js'
 
-const run = promisify(execFile)
 const root = resolve(import.meta.dirname, '..')
 
 async function buildServer (t: Test, env: Record<string, string> = {}) {
@@ -18,41 +15,6 @@ async function buildServer (t: Test, env: Record<string, string> = {}) {
   const app = await build({ UPLOAD_DIR, ...env }, {})
   t.teardown(() => app.close())
   return { app, dir: UPLOAD_DIR }
-}
-
-/** Starts a command that listens at the PORT it is given, and ends it after the test. */
-async function start (t: Test, command: [string, ...string[]], env: Record<string, string> = {}) {
-  const port = await freePort()
-  const [program, ...args] = command
-  const server = spawn(program, args, {
-    cwd: root, env: { PATH: process.env.PATH, PORT: String(port), _TAPJS_PROCESSINFO_COVERAGE_: '0', ...env }, stdio: ['ignore', 'pipe', 'inherit'], detached: true
-  })
-  const exited = once(server, 'exit')
-  t.teardown(async () => {
-    if (server.exitCode !== null || server.signalCode !== null) return
-    // The whole group, because npm leaves what it has started.
-    process.kill(-server.pid!, 'SIGTERM')
-    const impatience = setTimeout(() => process.kill(-server.pid!, 'SIGKILL'), 10_000)
-    await exited
-    clearTimeout(impatience)
-  })
-  let output = ''
-  server.stdout.on('data', chunk => { output += chunk })
-  const address = `http://127.0.0.1:${port}`
-  const failed = exited.then(([code, signal]) => { throw new Error(`${command.join(' ')} ended: ${code ?? signal}`) })
-  await Promise.race([failed, waitFor(`what ${program} prints`, () => output.includes(address) && output.endsWith('\n'))])
-  failed.catch(() => {})
-  return { server, exited, address, output: () => output }
-}
-
-/** With what compiles this test, so that the lines that only a process of its own runs are counted with the others. */
-const example = (name: string): [string, ...string[]] => [process.execPath, ...process.execArgv, join(root, 'examples', name)]
-
-/** Runs a printed command in a shell, and reads the answer that `curl -i` prints. */
-async function shell (command: string) {
-  const { stdout } = await run('sh', ['-c', command], { cwd: root, env: { PATH: process.env.PATH, _TAPJS_PROCESSINFO_COVERAGE_: '0' } })
-  const [head, body] = stdout.split('\r\n\r\n').slice(-2) as [string, string]
-  return { status: head.split('\r\n')[0], counts: /^multi-status: (.*)$/m.exec(head)?.[1], body: JSON.parse(body) }
 }
 
 t.test('three files, the middle one too large: the other two are uploaded', async t => {

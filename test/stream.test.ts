@@ -8,24 +8,13 @@ import { setImmediate, setTimeout } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { bulkRoute, defineContract, ItemError, settleEach, type BulkRouteOptions } from '../lib/index.js'
+import { bulkRoute, defineContract, ItemError, settleEach } from '../lib/index.js'
 import { build, type BuildOptions, type LogLine } from './fixtures/build.js'
+import { contract, Job, vocabulary, buildJobs as buildRoute, type JobsOptions } from './fixtures/jobs.js'
 import { waitFor } from './fixtures/wait.js'
 
-const vocabulary = {
-  name: 'Job', envelope: 'jobs', key: 'id', success: 'done', failure: 'failed', reason: 'why', data: Type.Object({ n: Type.Integer() })
-} as const
-const contract = defineContract(vocabulary)
-const Job = Type.Object({ id: Type.Union([Type.Integer(), Type.String()]), n: Type.Integer() })
-
-type Options = BulkRouteOptions<typeof Job, typeof vocabulary>
-
-async function buildJobs (t: Test, handler: Options['handler'], options: Partial<Options> = {}, setup: BuildOptions = {}) {
-  const app = await build(t, setup)
-  app.route(bulkRoute({ url: '/jobs', contract, item: Job, stream: true, handler, ...options }))
-  return app
-}
-
+const buildJobs = (t: Test, handler: JobsOptions['handler'], options: Partial<JobsOptions> = {}, setup?: BuildOptions) =>
+  buildRoute(t, handler, { stream: true, ...options }, setup)
 const job = (n: number) => ({ id: n, n })
 const linesOf = (...items: unknown[]) => items.map(item => `${JSON.stringify(item)}\n`).join('')
 const parse = (body: string): Record<string, unknown>[] => body.trim().split('\n').map(line => JSON.parse(line))

@@ -30,7 +30,7 @@ interface CompiledSchema {
  */
 export function createCompiler (app?: FastifyInstance, options: { strict?: false, logger?: false } = {}): Compile {
   const { customOptions, plugins, onCreate } = ajvOptionsOf(app)
-  const compile = AjvCompiler()((app?.getSchemas() ?? {}) as Record<string, object>, {
+  const compileWith = (pool: Pool) => pool((app?.getSchemas() ?? {}) as Record<string, object>, {
     ...(plugins !== undefined && { plugins }),
     ...(onCreate !== undefined && { onCreate }),
     customOptions: {
@@ -45,7 +45,9 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
       addUsedSchema: true
     }
   })
+  const pool = poolOf(app)
   const compileOne = (schema: object): Validate => {
+    const compile = compileWith(hasName(schema) ? AjvCompiler() : pool)
     const check = compile({ schema } as never) as unknown as CompiledSchema
     return value => fits(check, value) ? undefined : check.errors?.map(toProblem) ?? [TOO_DEEP]
   }
@@ -71,17 +73,29 @@ function fits (check: CompiledSchema, value: unknown): unknown {
   }
 }
 
-/** Makes a compiler for what documentation shows: one for all of it, unless two schemas have the same `$id` in them. */
+/** Makes a compiler for what documentation shows; where there is none, what it would show is right. */
 export function createExampleCompiler (app?: FastifyInstance): Compile {
-  const create = () => createCompiler(app, { strict: false, logger: false })
-  const compile = create()
-  return schema => {
-    try {
-      return compile(schema)
-    } catch {
-      return create()(schema)
-    }
-  }
+  if (app !== undefined && !app.hasDecorator('swagger')) return () => () => undefined
+  return createCompiler(app, { strict: false, logger: false })
+}
+
+/** Gives compilers, the same for the same shared schemas and options. */
+type Pool = ReturnType<typeof AjvCompiler>
+
+/** By server, which every context of an app has in common, as it has the keywords and formats of Ajv. */
+const pools = new WeakMap<object, Pool>()
+
+/** The pool of an app, because to make an Ajv takes longer than to compile a schema with it. */
+function poolOf (app: FastifyInstance | undefined): Pool {
+  if (app === undefined) return AjvCompiler()
+  const pool = pools.get(app.server) ?? AjvCompiler()
+  pools.set(app.server, pool)
+  return pool
+}
+
+/** Whether there is an `$id` in it, of which an Ajv knows only one schema: two routes may have different ones. */
+function hasName (schema: object): boolean {
+  return JSON.stringify(schema).includes('"$id"')
 }
 
 /** Fastify's `ajv` option of an app, which Fastify itself keeps under a symbol and shows to nobody. */

@@ -1,7 +1,7 @@
-// A bulk route of one's own: contacts, each created or not, with a contract in its own words.
+// The simplest bulk route of one's own: contacts in memory, each created or not, with a contract in its own words.
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { bulkRoute, defineContract, ItemError } from '../lib/index.js'
+import { bulkRoute, defineContract, ItemError } from '../../lib/index.js'
 
 const Contact = Type.Object({
   email: Type.String({ format: 'email', maxLength: 254, examples: ['ada@example.org'] }),

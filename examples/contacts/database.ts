@@ -1,0 +1,60 @@
+// The contacts in PostgreSQL: one statement for one contact, and what its failure means to a client.
+import { PGlite, type Transaction } from '@electric-sql/pglite'
+import { ItemError } from '../../lib/index.js'
+import type { Contact, ContactChange, NewContact } from './contracts.js'
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS contacts (contact_id serial PRIMARY KEY, email text NOT NULL, name text NOT NULL);
+  CREATE UNIQUE INDEX IF NOT EXISTS contacts_email ON contacts (lower(email));
+`
+
+const COLUMNS = 'contact_id AS "contactId", email, name'
+
+/** PostgreSQL in this process, by PGlite; `dir` is where it keeps its files, none for a database in memory. */
+export async function openDatabase (dir?: string): Promise<PGlite> {
+  const db = await PGlite.create(dir)
+  await db.exec(SCHEMA)
+  return db
+}
+
+/** @throws ItemError 409, EMAIL_TAKEN */
+export async function insertContact (tx: Transaction, { email, name }: NewContact): Promise<{ contactId: number }> {
+  const { rows } = await unlessTaken(tx.query<Contact>(`INSERT INTO contacts (email, name) VALUES ($1, $2) RETURNING ${COLUMNS}`, [email, name]))
+  return { contactId: rows[0]!.contactId }
+}
+
+/** @throws ItemError 404, CONTACT_NOT_FOUND, or 409, EMAIL_TAKEN */
+export async function updateContact (tx: Transaction, { contactId, email, name }: ContactChange): Promise<Contact> {
+  const { rows } = await unlessTaken(tx.query<Contact>(
+    `UPDATE contacts SET email = coalesce($2, email), name = coalesce($3, name) WHERE contact_id = $1 RETURNING ${COLUMNS}`,
+    [contactId, email, name]
+  ))
+  return rows[0] ?? notFound()
+}
+
+/** @throws ItemError 404, CONTACT_NOT_FOUND */
+export async function deleteContact (tx: Transaction, contactId: number): Promise<void> {
+  const { affectedRows } = await tx.query('DELETE FROM contacts WHERE contact_id = $1', [contactId])
+  if (affectedRows === 0) notFound()
+}
+
+export async function listContacts (db: PGlite, { after, limit }: { after: number, limit: number }): Promise<Contact[]> {
+  const { rows } = await db.query<Contact>(`SELECT ${COLUMNS} FROM contacts WHERE contact_id > $1 ORDER BY contact_id LIMIT $2`, [after, limit])
+  return rows
+}
+
+function notFound (): never {
+  throw new ItemError('Contact not found', { code: 'CONTACT_NOT_FOUND', statusCode: 404 })
+}
+
+const UNIQUE_VIOLATION = '23505'
+
+/** Leaves it to the index to find conflicts, because to look before would miss who comes between. */
+async function unlessTaken<T> (query: Promise<T>): Promise<T> {
+  try {
+    return await query
+  } catch (error) {
+    if ((error as { code?: string }).code !== UNIQUE_VIOLATION) throw error
+    throw new ItemError('Email taken', { code: 'EMAIL_TAKEN', statusCode: 409, cause: error })
+  }
+}

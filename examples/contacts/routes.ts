@@ -1,0 +1,74 @@
+// The routes of contacts: create, change and delete many at a time, and list them.
+import type { PGlite, Transaction } from '@electric-sql/pglite'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type, type TSchema } from '@sinclair/typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { readPreferences } from '../../lib/index.js'
+import { Contact, ContactChange, ContactKey, created, deleted, NewContact, updated } from './contracts.js'
+import { deleteContact, insertContact, listContacts, updateContact } from './database.js'
+import { applyEach } from './transaction.js'
+
+const DESCRIPTION = 'All items share one transaction, each in a savepoint: one that fails costs no other. ' +
+  'With `Prefer: handling=strict` it is all or nothing: if any item fails, all are undone, and those that had worked say `ROLLED_BACK`.'
+
+/** How Fastify answers a query that is none. */
+const BadRequest = Type.Object({ statusCode: Type.Integer(), code: Type.String(), error: Type.String(), message: Type.String() })
+
+const manyOf = <T extends TSchema>(item: T) => Type.Array(item, { minItems: 1, maxItems: 1000 })
+
+export const contactRoutes: FastifyPluginAsyncTypebox<{ db: PGlite }> = async (app, { db }) => {
+  /** Answers what became of each item of the request, after commit. */
+  const answer = async <T, R>(request: FastifyRequest, reply: FastifyReply, items: T[], work: (tx: Transaction, item: T) => Promise<R>) =>
+    reply.multiStatus(await applyEach(db, items, work, {
+      allOrNothing: readPreferences(request).strict,
+      signal: reply.batchSignal()
+    }))
+
+  app.post('/contacts', {
+    config: { multiStatus: created },
+    schema: {
+      operationId: 'createContacts',
+      summary: 'Create several contacts',
+      description: DESCRIPTION,
+      tags: ['contacts'],
+      body: manyOf(NewContact)
+    }
+  }, (request, reply) => answer(request, reply, request.body, insertContact))
+
+  app.patch('/contacts', {
+    config: { multiStatus: updated },
+    schema: {
+      operationId: 'updateContacts',
+      summary: 'Change several contacts',
+      description: DESCRIPTION,
+      tags: ['contacts'],
+      body: manyOf(ContactChange)
+    }
+  }, (request, reply) => answer(request, reply, request.body, updateContact))
+
+  // Not DELETE, because what the body of one means is not defined (RFC 9110 section 9.3.5), and proxies drop it.
+  app.post('/contacts/delete', {
+    config: { multiStatus: deleted },
+    schema: {
+      operationId: 'deleteContacts',
+      summary: 'Delete several contacts',
+      description: DESCRIPTION,
+      tags: ['contacts'],
+      body: manyOf(ContactKey)
+    }
+  }, (request, reply) => answer(request, reply, request.body, deleteContact))
+
+  app.get('/contacts', {
+    schema: {
+      operationId: 'listContacts',
+      summary: 'List contacts',
+      description: 'In the order of their numbers, so that the last one says where the next page begins.',
+      tags: ['contacts'],
+      querystring: Type.Object({
+        after: Type.Integer({ minimum: 0, default: 0 }),
+        limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100 })
+      }),
+      response: { 200: Type.Array(Contact), 400: BadRequest }
+    }
+  }, ({ query }) => listContacts(db, query))
+}
