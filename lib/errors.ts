@@ -145,6 +145,8 @@ export const lineTooLong = (limit: number) =>
   new ItemError(`Expected a line of at most ${limit} bytes`, { code: 'LINE_TOO_LONG', statusCode: 413 })
 export const tooManyItems = (limit: number) =>
   new ItemError(`Expected at most ${limit} items in one stream`, { code: 'TOO_MANY_ITEMS', statusCode: 413 })
+export const forbidden = () =>
+  new ItemError('Forbidden', { code: 'ITEM_FORBIDDEN', statusCode: 403, retryable: false })
 export const timedOut = () =>
   new ItemError('Timeout', { code: 'TIMEOUT', statusCode: 504 })
 export const notRun = (why = 'Not run') =>
