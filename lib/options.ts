@@ -1,9 +1,10 @@
 // The options of the plugin, and their checks.
 import { readBatchOptions, type BatchOptions, type BatchSettings } from './batch/options.js'
 import type { DocsOptions } from './docs.js'
-import { checkMembers, checkObject, checkOneOf, checkPath, membersOf } from './core/check-options.js'
+import { checkFunction, checkMembers, checkObject, checkOneOf, checkPath, membersOf } from './core/check-options.js'
 import { readIdempotencyOptions, type IdempotencyOptions } from './core/idempotency/options.js'
 import { checkInteger, show } from './core/settle-options.js'
+import type { OnItemError } from './core/item-error.js'
 import type { StatusPolicy } from './core/reply.js'
 import { InvalidOption } from './errors.js'
 import { readTasksOptions, type TasksOptions, type TasksSettings } from './tasks/options.js'
@@ -25,6 +26,8 @@ export interface FastifyMultiStatusOptions {
   closeGrace?: number
   /** Answers bulk requests that come again under one `Idempotency-Key` as the first one; false for not. @default false */
   idempotency?: IdempotencyOptions | false
+  /** Called for every item that an error has failed, also where the client is not told which. @default none */
+  onItemError?: OnItemError
   /** Before the paths of the plugin's own routes; Fastify's own option. @default none */
   prefix?: string
 }
@@ -38,11 +41,12 @@ export interface Settings {
   readonly status: StatusPolicy
   readonly closeGrace: number
   readonly idempotency: IdempotencyOptions | false
+  readonly onItemError: OnItemError | undefined
   readonly prefix: string
 }
 
 const MEMBERS = membersOf<FastifyMultiStatusOptions>({
-  upload: 1, tasks: 1, batch: 1, docs: 1, status: 1, closeGrace: 1, idempotency: 1, prefix: 1
+  upload: 1, tasks: 1, batch: 1, docs: 1, status: 1, closeGrace: 1, idempotency: 1, onItemError: 1, prefix: 1
 })
 const UPLOAD_MEMBERS = membersOf<UploadOptions>({ url: 1, storage: 1, limits: 1, accept: 1, storageTimeout: 1, idleTimeout: 1 })
 const LIMITS_MEMBERS = membersOf<NonNullable<UploadOptions['limits']>>({ fileSize: 1, files: 1, total: 1, nameBytes: 1 })
@@ -52,13 +56,14 @@ const POLICIES = ['multi-status', 'collapse'] satisfies StatusPolicy[]
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
 export function readOptions (options: FastifyMultiStatusOptions): Settings {
   const { upload = {}, tasks = {}, batch = false, docs = {}, idempotency = false } = options
-  const { status = 'multi-status', closeGrace = 10_000, prefix = '' } = options
+  const { status = 'multi-status', closeGrace = 10_000, onItemError, prefix = '' } = options
   checkMembers('the options', options, MEMBERS)
   for (const [name, value] of Object.entries({ upload, tasks, batch, docs, idempotency })) {
     if (value !== false) checkObject(name, value, 'an object of options, or false')
   }
   checkOneOf('status', status, POLICIES)
   checkInteger('closeGrace', closeGrace, 0)
+  checkFunction('onItemError', onItemError)
   if (typeof prefix !== 'string') throw new InvalidOption('prefix', 'text as "/v1"', show(prefix))
   if (idempotency !== false) readIdempotencyOptions(idempotency)
   if (docs !== false) checkDocsOptions(docs)
@@ -70,6 +75,7 @@ export function readOptions (options: FastifyMultiStatusOptions): Settings {
     status,
     closeGrace,
     idempotency,
+    onItemError,
     prefix
   }
 }

@@ -7,8 +7,10 @@ import './core/decorators.js'
 import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
+import { prepareItemErrors } from './core/item-error.js'
 import { followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
+import { timeRequests } from './core/report.js'
 import { registerDocs } from './docs.js'
 import { AlreadyRegistered, NotRegistered } from './errors.js'
 import { readOptions, type FastifyMultiStatusOptions } from './options.js'
@@ -17,7 +19,7 @@ import { registerUpload } from './upload/route.js'
 
 const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, options) => {
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
-  const { upload, tasks, batch, docs, status, closeGrace, idempotency, prefix } = readOptions(options)
+  const { upload, tasks, batch, docs, status, closeGrace, idempotency, onItemError, prefix } = readOptions(options)
 
   // First, so that a request of a batch is judged before other hooks work for it.
   if (batch !== false) guardRoutes(app, batch.allow)
@@ -27,6 +29,8 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   app.decorateReply('multiStatus', createMultiStatus(status))
   app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
   awaitLargeBodies(app)
+  timeRequests(app)
+  prepareItemErrors(app, onItemError)
   prepareContractRoutes(app, status)
   prepareIdempotency(app, idempotency)
   refuseEarlyRoutes(app)
@@ -34,7 +38,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   await app.register(async routes => {
     followErrorHandler(routes, app)
     if (upload !== false) await registerUpload(routes, upload)
-    if (tasks !== false) await registerTasks(routes, tasks, { status, graceLeft: lifetime.graceLeft })
+    if (tasks !== false) await registerTasks(routes, tasks, { status, onItemError, graceLeft: lifetime.graceLeft })
     if (batch !== false) routes.route(batchRoute(batch))
   }, { prefix })
 }

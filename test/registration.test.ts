@@ -328,7 +328,7 @@ const taskOptions = [
 type Wrong = [options: unknown, name: string, expected: string, received: string]
 
 const wrong: Wrong[] = [
-  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "batch", "docs", "status", "closeGrace", "idempotency", "prefix"', '"uplaod"'],
+  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "batch", "docs", "status", "closeGrace", "idempotency", "onItemError", "prefix"', '"uplaod"'],
   [{ upload: true }, 'upload', objectOrFalse, 'true'],
   [{ upload: null }, 'upload', objectOrFalse, 'null'],
   [{ tasks: [] }, 'tasks', objectOrFalse, '[]'],

@@ -1,13 +1,18 @@
 // A whole bulk route: what it takes, what does the work of one item, and how.
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import type { FastifyBaseLogger, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, Key, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { NotRegistered } from '../errors.js'
+import { authorizing, expectAllAllowed, type Authorize } from './authorize.js'
+import { checkFunction } from './check-options.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
 import { showKey } from './item-log.js'
+import type { OnItemError } from './item-error.js'
+import type { Batch } from './items.js'
+import { readPreferences } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
-import { settle, type WorkerContext } from './settle.js'
+import { settle, type Outcome, type WorkerContext } from './settle.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import type { LineItem } from './stream-input.js'
 import { handleStream, type StreamSettings } from './stream-route.js'
@@ -43,6 +48,10 @@ export interface BulkRouteOptions<I extends TSchema, V extends Vocabulary> exten
   status?: StatusPolicy
   /** How `Idempotency-Key` is honoured; false for not at all. @default the plugin's `idempotency` option */
   idempotency?: IdempotencyOptions | false
+  /** Whether a request may do this with this item; if not, it alone fails with 403. @default it may */
+  authorize?: Authorize<Static<I>>
+  /** Called for every item that an error has failed. @default the plugin's `onItemError` option */
+  onItemError?: OnItemError
   /** Adds the streaming operation at `<url>/stream`: NDJSON in, NDJSON out, for more items than fit into memory. @default false */
   stream?: boolean | StreamOptions
   /** Does the work of one item: what it returns goes into the success, what it throws becomes the failure. */
@@ -76,61 +85,79 @@ export const DEFAULT_TIMEOUT = 30_000
  */
 export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: BulkRouteOptions<I, V>): RouteOptions {
   const {
-    contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, stream = false, handler, method = 'POST', schema, config, idempotency,
-    concurrency, timeout = DEFAULT_TIMEOUT, retries, backoff, stopAfter, ...route
+    contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, stream = false, handler, authorize, onItemError, idempotency,
+    concurrency, timeout = DEFAULT_TIMEOUT, retries, backoff, stopAfter, method = 'POST', schema, config, ...route
   } = options
   const how = checkSettleOptions({ concurrency, timeout, retries, backoff, stopAfter })
   checkInteger('maxItems', maxItems, 1)
+  checkFunction('authorize', authorize)
+  checkFunction('onItemError', onItemError)
   const items = Type.Array(item, { minItems: 1, maxItems })
-  const streamRoute = stream === false ? undefined : streamingRoute(options, stream === true ? {} : stream, how)
+  const work: Work<I> = { contract: contract as AnyContract, item, itemsIn, how, authorize, perform: authorizing(handler, authorize) }
+  const shared = { ...route, method, config: { ...config, ...(onItemError !== undefined && { onItemError }) } }
+  const streamRoute = stream === false ? undefined : streamingRoute({ ...shared, ...(schema && { schema }) }, work, stream === true ? {} : stream)
 
   return {
-    ...route,
-    method,
+    ...shared,
     schema: {
       ...schema,
       body: itemsIn === undefined ? items : Type.Object({ [itemsIn]: items }),
       response: { ...(status === 'collapse' && { 200: contract.schemas.body }), ...schema?.response as object }
     },
     config: {
-      ...config,
+      ...shared.config,
       multiStatus: contract as AnyContract,
       ...(idempotency !== undefined && { idempotency }),
       ...(streamRoute && { multiStatusStreamRoute: streamRoute })
     },
     handler: async (request, reply) => {
-      const batch = request.multiStatusBatch
-      if (!batch) throw new NotRegistered(route.url)
-      const signal = reply.batchSignal()
-      const outcomes = await settle(batch.items as Static<I>[], (one, context) =>
-        handler(one, new RequestItemContext(context, batch.places[context.index]!, batch.keys[batch.places[context.index]!]!, request)), { ...how, signal })
-      return reply.multiStatus(outcomes, { status })
+      if (!request.multiStatusBatch) throw new NotRegistered(route.url)
+      return reply.multiStatus(await runBatch(request, reply, request.multiStatusBatch, work), { status })
     }
   }
 }
 
-function streamingRoute<I extends TSchema, V extends Vocabulary> (
-  options: BulkRouteOptions<I, V>, { maxItems = Infinity, maxLineBytes = DEFAULT_LINE_BYTES }: StreamOptions, how: SettleOptions<Static<I>>
+/** The work of a route, whichever way its items come. */
+interface Work<I extends TSchema> {
+  readonly contract: AnyContract
+  readonly item: I
+  readonly itemsIn: string | undefined
+  readonly how: SettleOptions<Static<I>>
+  readonly authorize: Authorize<Static<I>> | undefined
+  readonly perform: (item: Static<I>, context: ItemContext) => unknown
+}
+
+async function runBatch<I extends TSchema> (
+  request: FastifyRequest, reply: FastifyReply, batch: Batch, { itemsIn, how, authorize, perform }: Work<I>
+): Promise<Outcome<unknown>[]> {
+  const { items, places, keys } = batch
+  const options = { ...how, signal: reply.batchSignal() }
+  if (authorize !== undefined && readPreferences(request).strict) {
+    await expectAllAllowed(authorize, batch, itemsIn, reply, { ...options, retries: 0, stopAfter: undefined })
+  }
+  return settle(items as Static<I>[], (one, context) => {
+    const place = places[context.index]!
+    return perform(one, new RequestItemContext(context, place, keys[place]!, request))
+  }, options)
+}
+
+function streamingRoute<I extends TSchema> (
+  route: Omit<RouteOptions, 'handler'>, { contract, item, how, perform }: Work<I>, { maxItems = Infinity, maxLineBytes = DEFAULT_LINE_BYTES }: StreamOptions
 ): RouteOptions {
-  const {
-    contract, item, itemsIn: _, maxItems: __, status: ___, stream: ____, handler, method = 'POST', config,
-    concurrency: _5, timeout: _6, retries: _7, backoff: _8, stopAfter: _9, idempotency: _10, ...route
-  } = options
   if (maxItems !== Infinity) checkInteger('stream.maxItems', maxItems, 1)
   checkInteger('stream.maxLineBytes', maxLineBytes, 1)
   const { timeout } = how
   const settings: StreamSettings = {
-    contract: contract as AnyContract,
+    contract,
     item,
     limits: { maxItems, maxLineBytes },
     how: { ...how, timeout: typeof timeout === 'function' ? line => timeOf(line as LineItem, timeout) : timeout },
-    work: (one, context, key, request) => handler(one as Static<I>, new RequestItemContext(context, context.index, key, request))
+    work: (one, context, key, request) => perform(one as Static<I>, new RequestItemContext(context, context.index, key, request))
   }
   return {
     ...route,
-    method,
     url: `${route.url.replace(/\/$/, '')}/stream`,
-    config: { ...config, multiStatusStream: settings },
+    config: { ...route.config, multiStatusStream: settings },
     handler: (request, reply) => handleStream(request, reply, settings)
   }
 }

@@ -29,3 +29,8 @@ export function checkPath (name: string, value: unknown): void {
   if (value === undefined || (typeof value === 'string' && value.startsWith('/'))) return
   throw new InvalidOption(name, 'a path as "/bulk"', show(value))
 }
+
+/** @throws FST_MULTI_STATUS_INVALID_OPTION unless the value is undefined or a function */
+export function checkFunction (name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw new InvalidOption(name, 'a function', show(value))
+}

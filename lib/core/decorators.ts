@@ -3,6 +3,7 @@ import type { RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import type { Batch } from './items.js'
+import type { OnItemError } from './item-error.js'
 import type { MultiStatusOptions, Results } from './reply.js'
 import type { StreamSettings } from './stream-route.js'
 
@@ -18,11 +19,15 @@ declare module 'fastify' {
     multiStatusStream?: StreamSettings
     /** The streaming operation of a route; `bulkRoute` sets it. */
     multiStatusStreamRoute?: RouteOptions
+    /** Called for every item of this route that an error has failed. @default the plugin's `onItemError` option */
+    onItemError?: OnItemError
   }
 
   interface FastifyRequest {
     /** The items of a bulk request, once its body has been read; null elsewhere. */
     multiStatusBatch: Batch | null
+    /** When the request began, in the milliseconds of `performance.now()`. */
+    multiStatusStart: number
   }
 
   interface FastifyReply {

@@ -23,10 +23,14 @@ export function logItemFailure (
  */
 const TREACHEROUS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
-/** A key as the log has it; it is the client's, so that anything can be in it. */
+/** Characters of a key that a line shows. */
+const LENGTH = 64
+
+/** A key as the log has it; it is the client's, so that anything can be in it, and it can be of any length. */
 export function showKey (key: Key | null): Key | null {
   if (typeof key !== 'string') return key
-  return key.replace(TREACHEROUS, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  const start = key.length > LENGTH ? `${key.slice(0, LENGTH)}...` : key
+  return start.replace(TREACHEROUS, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** What a logger can show of anything thrown; of a cause it shows an error only, so that any other has its own member. */

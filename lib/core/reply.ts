@@ -3,8 +3,9 @@ import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { generic, type AnyContract, type Key } from '../../schemas/index.js'
 import { makeBody, textAround, plainFrame } from './answer-body.js'
-import { logItemFailure } from './item-log.js'
+import { bookOf, noteFailure } from './item-error.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
+import { reportAnswer } from './report-results.js'
 import { assembleResults, followItems, wordResults } from './results.js'
 import { serializerOf, type Serialization } from './serializer.js'
 import type { Frame } from './sheet.js'
@@ -66,11 +67,12 @@ function answer (reply: FastifyReply, given: readonly unknown[], options: MultiS
   const contract = options.contract ?? reply.request.routeOptions.config.multiStatus
   const batch = reply.request.multiStatusBatch ?? undefined
   const words = contract ?? generic
+  const book = bookOf(reply)
   const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []
 
   const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
-  const worded = wordResults(given, words, { keys: inOrder ? keys : [], places: batch?.places }, reply.log)
-  const results = batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, reply.log)
+  const worded = wordResults(given, words, { keys: inOrder ? keys : [], places: batch?.places }, book)
+  const results = batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
 
   const plan = { results, contract, keys: batch?.keys ?? keys, status: options.status, minimal: honourPreferences(reply, contract) }
   if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
@@ -113,14 +115,21 @@ function serialize (reply: FastifyReply, payload: unknown, plan: Plan): string |
 function makeResults (
   reply: FastifyReply, results: readonly unknown[], frame: Frame, { contract, keys, status, minimal }: Plan
 ): string | Readable {
+  const book = bookOf(reply)
+  const refused = new Set<number>()
   const serialization = serializerOf(contract, () => reply.server.getSchemas())(results, frame, {
     minimal,
     keyAt: index => keys[index] ?? null,
-    onInvalid: (index, key, why) => logItemFailure(reply.log, toFailure(invalidResult()), invalidResult(why), index, key)
+    onInvalid (index, key, why) {
+      refused.add(index)
+      noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
+    }
   })
   return makeBody(reply, serialization, () => {
     reply.header('multi-status', summarize(serialization))
-    if (status === 'collapse' && serialization.failed() === 0) reply.code(200)
+    const failed = serialization.failed()
+    reportAnswer(reply, { total: results.length, failed, results: () => results, contract, keys, refused })
+    if (status === 'collapse' && failed === 0) reply.code(200)
   })
 }
 

@@ -1,10 +1,9 @@
 // What a handler gives back -> one result per item, in request order, in the contract's words.
-import type { FastifyBaseLogger } from 'fastify'
 import type { AnyContract, Key } from '../../schemas/index.js'
 import { invalidResult, toFailure } from '../errors.js'
 import type { Batch } from './items.js'
 import { typeOf } from './item-validator.js'
-import { logItemFailure } from './item-log.js'
+import { noteFailure, type FailureBook } from './item-error.js'
 
 type Outcome = PromiseSettledResult<unknown>
 
@@ -22,18 +21,18 @@ export interface Items {
  * @param items what each of them is for
  */
 export function wordResults (
-  given: readonly unknown[], contract: AnyContract, { keys, places }: Items, log: FastifyBaseLogger
+  given: readonly unknown[], contract: AnyContract, { keys, places }: Items, book: FailureBook
 ): unknown[] {
-  return given.map((one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, log))
+  return given.map((one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book))
 }
 
 /** Words one outcome; what cannot be read is left as it is, for the serializer to refuse. */
-export function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: number, log: FastifyBaseLogger): unknown {
+export function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: number, book: FailureBook): unknown {
   try {
     if (!isOutcome(one)) return one
     if (one.status === 'fulfilled') return wordSuccess(one.value, contract, key)
     const failure = toFailure(one.reason)
-    logItemFailure(log, failure, one.reason, place, key)
+    noteFailure(book, failure, one.reason, place, key)
     return contract.fail(key, failure)
   } catch {
     return one
@@ -93,22 +92,22 @@ function peek<T> (read: () => T, otherwise: T): T {
  * @param inOrder whether the first result is that of the first valid item, and so on
  */
 export function assembleResults (
-  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, log: FastifyBaseLogger
+  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureBook
 ): unknown[] {
   if (inOrder && batch.invalid.size === 0 && results.length === batch.total) return [...results]
   const found = inOrder
     ? new Map(results.map((one, index) => [batch.places[index], one]))
-    : matchByKey(results, batch, contract.key, log)
+    : matchByKey(results, batch, contract.key, book)
   return batch.keys.map((key, place) => {
     const failure = batch.invalid.get(place)
     if (failure !== undefined) return contract.fail(key, failure)
-    return found.has(place) ? found.get(place) : missing(contract, place, key, log)
+    return found.has(place) ? found.get(place) : missing(contract, place, key, book)
   })
 }
 
 /** Results by the place of their item; of two with one key the first counts. */
 function matchByKey (
-  results: readonly unknown[], { places, keys }: Batch, name: string, log: FastifyBaseLogger
+  results: readonly unknown[], { places, keys }: Batch, name: string, { log }: FailureBook
 ): Map<number | undefined, unknown> {
   log.error({ expected: places.length, received: results.length },
     'results do not follow the items of the request, so they are matched by key')
@@ -117,9 +116,9 @@ function matchByKey (
   return new Map(known.reverse().map(one => [placeOf.get(readKey(one, name)), one]))
 }
 
-function missing (contract: AnyContract, place: number, key: Key | null, log: FastifyBaseLogger): object {
+function missing (contract: AnyContract, place: number, key: Key | null, book: FailureBook): object {
   const reason = invalidResult('the handler gave none for this item')
-  logItemFailure(log, toFailure(reason), reason, place, key)
+  noteFailure(book, toFailure(reason), reason, place, key)
   return contract.fail(key, toFailure(reason))
 }
 

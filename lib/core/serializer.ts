@@ -151,6 +151,11 @@ function keyIn (result: unknown, name: string, isKey: (value: unknown) => boolea
 
 const FAILURE_WORDS = new Set<unknown>(['error', 'failed'])
 
+/** Whether a result with this status, of which no contract says anything, counts as a failure. */
+export function isFailureWord (status: unknown): boolean {
+  return FAILURE_WORDS.has(status) || (typeof status === 'number' && status >= 400)
+}
+
 /** Without a contract: what JSON.stringify makes of it, as long as that is an object. */
 const serializeAnything = createSerializer(generic, {
   newSheet: chooseSheet(new Map()),
@@ -159,6 +164,6 @@ const serializeAnything = createSerializer(generic, {
     const json = JSON.stringify(result) as string | undefined
     if (json === undefined || json[0] !== '{') return { why: 'it is no object' }
     const { status } = result as { status?: unknown }
-    return { json, failed: FAILURE_WORDS.has(status) || (typeof status === 'number' && status >= 400) }
+    return { json, failed: isFailureWord(status) }
   }
 }, {})

@@ -3,8 +3,10 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
-import { logItemFailure } from './item-log.js'
+import { bookOf, noteFailure } from './item-error.js'
+import { chargeLine } from './item-limit.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
+import { batchOf, beginReport } from './report.js'
 import { wordOne } from './results.js'
 import { serializerOf, type SerializeContext } from './serializer.js'
 import { settleSource, type Outcome, type WorkerContext } from './settle.js'
@@ -97,16 +99,24 @@ async function answer (
   const signal = reply.batchSignal()
   signal.addEventListener('abort', () => closeSoon(reply, output), { once: true })
   const writeLine = createLineWriter(reply, settings.contract, minimal)
+  const report = beginReport(batchOf(reply))
   let [total, failed] = [0, 0]
 
-  await settleSource(source, (line, context) => line.failure ?? settings.work(line.item, context, line.key, request), { ...settings.how, signal },
+  const charge = chargeLine(request)
+  const work = (line: LineItem, context: WorkerContext) => settings.work(line.item, context, line.key, request)
+  const worker = charge === undefined ? work : (line: LineItem, context: WorkerContext) => charge().then(() => work(line, context))
+
+  await settleSource(source, (line, context) => line.failure ?? worker(line, context), { ...settings.how, signal },
     (outcome, index, line) => {
       const written = writeLine(outcome, index, line)
       total++
       if (written.failed) failed++
+      if (report.wants(written.failed)) report.note({ index, key: line?.key ?? null, ...written })
       return output.write(written.text)
     })
-  if (source.isComplete() && !signal.aborted) {
+  const isCut = !source.isComplete() || signal.aborted
+  report.end({ total, failed, isCut })
+  if (!isCut) {
     output.write(JSON.stringify({ summary: { total, succeeded: total - failed, failed } }) + '\n')
   }
   output.end()
@@ -126,21 +136,28 @@ function closeSoon ({ raw }: FastifyReply, output: LineOutput): void {
   raw.once('close', () => clearTimeout(timer))
 }
 
-type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | undefined) => { text: string, failed: boolean }
+type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | undefined) => { text: string, failed: boolean, code: string | undefined }
 
 function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: boolean): WriteLine {
   const serialize = serializerOf(contract, () => reply.server.getSchemas())
+  const book = bookOf(reply)
   return (outcome, index, line) => {
     const key = line?.key ?? null
     const failure = line?.failure as FailureDetail | undefined
-    const result = failure === undefined ? wordOne(outcome, contract, key, index, reply.log) : contract.fail(key, failure)
+    const result = failure === undefined ? wordOne(outcome, contract, key, index, book) : contract.fail(key, failure)
+    let isRefused = false
     const context: SerializeContext = {
       minimal,
-      onInvalid: (_, found, why) => logItemFailure(reply.log, toFailure(invalidResult()), invalidResult(why), index, found)
+      onInvalid (_, found, why) {
+        isRefused = true
+        noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, found)
+      }
     }
     const serialization = serialize([result], NO_FRAME, context)
     const { text } = serialization.next(Infinity)
-    return { text: `{"index":${index},${text.slice(1)}\n`, failed: serialization.failed() > 0 }
+    const hasFailed = serialization.failed() > 0
+    const code = isRefused ? 'INVALID_RESULT' : hasFailed ? (result as FailureDetail).code : undefined
+    return { text: `{"index":${index},${text.slice(1)}\n`, failed: hasFailed, code }
   }
 }
 

@@ -28,6 +28,7 @@ export interface EntryEvents {
 export function createEntry (batch: NewBatch, { runTask, limits }: EngineHost, events: EntryEvents): Entry {
   const { makeRoom, onReady, onResult, onEnd } = events
   const record = createRecord(batch, makeRoom)
+  const { onEnd: tellEnd } = batch
   const taskBytes = batch.keep ? Buffer.byteLength(JSON.stringify(batch.tasks)) : 0
   let resolve!: () => void
   const ended = new Promise<void>(_resolve => { resolve = _resolve })
@@ -37,6 +38,7 @@ export function createEntry (batch: NewBatch, { runTask, limits }: EngineHost, e
     onResult()
     if (!record.isDone()) return
     onEnd(taskBytes)
+    tellEnd?.({ ...record.info().summary, results: record.results })
     resolve()
   }
 

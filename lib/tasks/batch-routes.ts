@@ -1,6 +1,7 @@
 // GET and DELETE /tasks/{batchId}: a batch that was accepted, read and cancelled.
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { StatusPolicy } from '../core/reply.js'
+import { REPORTED } from '../core/report-results.js'
 import { BatchExpired } from '../errors.js'
 import { answerProgress, answerResults } from './answer.js'
 import { findBatch } from './batch-access.js'
@@ -9,14 +10,17 @@ import { lookUntil } from './look.js'
 import type { TasksSettings } from './options.js'
 import { pathOf } from './path.js'
 
+/** Results that are read have been reported when the batch ended. */
+const MARKED: object = { [REPORTED]: true }
+
 /**
  * Makes the two routes.
  * @param status how the plugin answers results
  */
 export function batchRoutes (settings: TasksSettings, url: string, status: StatusPolicy): RouteOptions[] {
   return [
-    { method: 'GET', url, schema: documentRead(status), handler: (request, reply) => readBatch(request, reply, settings) },
-    { method: 'DELETE', url, schema: documentCancel(status), handler: (request, reply) => cancelBatch(request, reply, settings) }
+    { method: 'GET', url, config: MARKED, schema: documentRead(status), handler: (request, reply) => readBatch(request, reply, settings) },
+    { method: 'DELETE', url, config: MARKED, schema: documentCancel(status), handler: (request, reply) => cancelBatch(request, reply, settings) }
   ]
 }
 

@@ -32,8 +32,18 @@ export interface NewBatch {
    * may forget it as soon as it is removed, need not snapshot its results, and should cancel it should its submitter die.
    */
   readonly keep: boolean
+  /** To be called once when the last task has its result, by an engine that knows of that without looking. */
+  readonly onEnd?: (end: BatchEnd) => void
   /** The logger of the batch. For tasks that run in this process; other processes have their own. */
   readonly log: FastifyBaseLogger
+}
+
+/** What became of a batch. */
+export interface BatchEnd {
+  readonly total: number
+  readonly failed: number
+  /** The results, in request order. */
+  results (): readonly TaskResult[]
 }
 
 /** What an engine knows of a batch beside its results. */

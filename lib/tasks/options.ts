@@ -1,6 +1,6 @@
 // The options of /tasks, and their checks.
 import type { FastifyRequest } from 'fastify'
-import { checkMembers, checkObject, checkPath, membersOf } from '../core/check-options.js'
+import { checkFunction, checkMembers, checkObject, checkPath, membersOf } from '../core/check-options.js'
 import { DEFAULT_TIMEOUT } from '../core/bulk-route.js'
 import { DEFAULT_MAX_ITEMS } from '../core/item-array.js'
 import { checkInteger, show } from '../core/settle-options.js'
@@ -107,8 +107,4 @@ export function readTasksOptions (options: TasksOptions): TasksSettings {
 function checkQueue ({ maxItems, maxQueued }: TasksSettings): void {
   if (maxQueued >= maxItems) return
   throw new InvalidOption('tasks.maxQueued', `an integer from ${maxItems}, which is maxItems`, show(maxQueued))
-}
-
-function checkFunction (name: string, value: unknown): void {
-  if (value !== undefined && typeof value !== 'function') throw new InvalidOption(name, 'a function', show(value))
 }

@@ -1,5 +1,6 @@
 // The routes of tasks, and the engine behind them.
 import type { FastifyInstance } from 'fastify'
+import type { OnItemError } from '../core/item-error.js'
 import type { StatusPolicy } from '../core/reply.js'
 import { noteRetryAfter } from './batch-access.js'
 import { batchRoutes } from './batch-routes.js'
@@ -14,15 +15,17 @@ import { runRoute } from './run-route.js'
 export interface TasksHost {
   /** How results are answered. */
   readonly status: StatusPolicy
+  /** What the app is told of failed tasks. */
+  readonly onItemError: OnItemError | undefined
   /** Milliseconds that batches in progress have when the app closes. */
   graceLeft (): number
 }
 
 /** Registers the routes in a context of their own. */
-export async function registerTasks (app: FastifyInstance, given: TasksSettings, { status, graceLeft }: TasksHost): Promise<void> {
+export async function registerTasks (app: FastifyInstance, given: TasksSettings, { status, onItemError, graceLeft }: TasksHost): Promise<void> {
   const settings = { ...given, engine: maskErrors(given.engine, app.log) }
   const { handlers, timeout, retries, concurrency, maxRunning, maxQueued, ttl } = settings
-  const runTask = createTaskRunner({ handlers, timeout, retries })
+  const runTask = createTaskRunner({ handlers, timeout, retries, onItemError })
   const followers = createFollowers(settings.maxFollowers)
   app.addHook('onReady', async () => given.engine.start?.({ runTask, limits: { concurrency, maxRunning, maxQueued, ttl }, log: app.log }))
   app.addHook('preClose', async () => {

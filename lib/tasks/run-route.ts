@@ -3,10 +3,12 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type TaskResult } from '../../schemas/index.js'
 import { notePreference, readPreferences, varyByPrefer } from '../core/preferences.js'
+import { detachedBatchOf, type ReportedBatch } from '../core/report.js'
+import { reportResults } from '../core/report-results.js'
 import { taskLost, toFailure } from '../errors.js'
 import { answerProgress } from './answer.js'
 import { documentRun } from './documentation.js'
-import type { NewBatch, TaskEngine } from './engine.js'
+import type { BatchEnd, NewBatch, TaskEngine } from './engine.js'
 import { lookUntil } from './look.js'
 import type { TasksSettings } from './options.js'
 import { ownerOf } from './owner.js'
@@ -53,7 +55,9 @@ async function runLater (request: FastifyRequest, reply: FastifyReply, settings:
   const { engine } = settings
   const { wait: asked } = readPreferences(request)
   const wait = asked === undefined ? undefined : Math.min(asked, LONGEST_WAIT)
-  const { batchId, total } = await submit(engine, newBatch(request, { keep: true, owner: ownerOf(request, settings.owner) }))
+  const reporter = createReporter(detachedBatchOf(reply))
+  const batch = await submit(engine, newBatch(request, { keep: true, owner: ownerOf(request, settings.owner), onEnd: reporter.onEnd }))
+  const { batchId, total } = batch
   const results = await waitFor(engine, batchId, wait, reply)
   if (wait !== undefined) notePreference(reply, `wait=${wait}`)
   if (results !== undefined) {
@@ -61,12 +65,32 @@ async function runLater (request: FastifyRequest, reply: FastifyReply, settings:
     silently(engine.remove(batchId))
     return answer(request, reply, results)
   }
+  reporter.accept()
   varyByPrefer(reply)
   notePreference(reply, 'respond-async')
   reply.header('location', `${pathOf(request)}/${batchId}`)
   const nothingYet = { batchId, createdAt: Date.now(), summary: { total, succeeded: 0, failed: 0, pending: total } }
   const info = await engine.find(batchId).catch(() => undefined)
   return answerProgress(reply, typeof info === 'object' ? info : nothingYet)
+}
+
+/** Reports a batch at its end, unless it is answered with its results, which reports it as well. */
+function createReporter (batch: ReportedBatch): { onEnd (end: BatchEnd): void, accept (): void } {
+  let ended: BatchEnd | undefined
+  let isAccepted = false
+  const report = () => {
+    if (isAccepted && ended !== undefined) reportResults(batch, { ...ended, contract: tasks, keys: [] })
+  }
+  return {
+    onEnd (end) {
+      ended = end
+      report()
+    },
+    accept () {
+      isAccepted = true
+      report()
+    }
+  }
 }
 
 /** Seconds that a client can have an answer wait at most. */
@@ -82,7 +106,7 @@ function answer (request: FastifyRequest, reply: FastifyReply, results: readonly
   return reply.multiStatus(request.multiStatusBatch!.places.map(place => results[place]))
 }
 
-function newBatch (request: FastifyRequest, how: Pick<NewBatch, 'keep' | 'owner'>): NewBatch {
+function newBatch (request: FastifyRequest, how: Pick<NewBatch, 'keep' | 'owner' | 'onEnd'>): NewBatch {
   const { total, items, places, keys, invalid } = request.multiStatusBatch!
   return {
     ...how,

@@ -3,7 +3,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
 import { AttemptContext, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
-import { logItemFailure, showKey } from '../core/item-log.js'
+import { noteFailure, type OnItemError } from '../core/item-error.js'
+import { showKey } from '../core/item-log.js'
 import { createCompiler, type Validate } from '../core/item-validator.js'
 import { invalidResult, notRun, toFailure, type ItemError } from '../errors.js'
 import type { TaskContext, TaskDefinition } from './definition.js'
@@ -52,10 +53,12 @@ export interface TaskRunnerOptions {
   readonly timeout: number
   /** How often a task that failed is tried again. */
   readonly retries: number
+  /** What the app is told of failed tasks. */
+  readonly onItemError?: OnItemError | undefined
 }
 
 /** Makes the function that runs tasks, on every engine; schemas are compiled once. */
-export function createTaskRunner ({ handlers, timeout, retries }: TaskRunnerOptions): RunTask {
+export function createTaskRunner ({ handlers, timeout, retries, onItemError }: TaskRunnerOptions): RunTask {
   const compile = createCompiler()
   const runners = new Map(Object.entries(handlers).map(([type, definition]) => {
     const handler: TaskDefinition['handler'] = (payload, context) => definition.handler(payload, context)
@@ -64,7 +67,7 @@ export function createTaskRunner ({ handlers, timeout, retries }: TaskRunnerOpti
   }))
 
   function start (task: Task, at: TaskAttempt, onEnd: (end: TaskEnd, at: TaskAttempt) => void): void {
-    const conclude = (outcome: Outcome<unknown>) => onEnd(endOf(outcome, task, at, retries), at)
+    const conclude = (outcome: Outcome<unknown>) => onEnd(endOf(outcome, task, at, { retries, onItemError }), at)
     const runner = runners.get(task.type)
     if (runner === undefined) return conclude({ status: 'rejected', reason: unknownType() })
     AttemptContext.start(runner.run, task.payload, new Context(task, at, runner.timeout), conclude)
@@ -121,13 +124,13 @@ export function taskKey (batchId: string, index: number): string {
   return `${batchId}/${index}`
 }
 
-function endOf (outcome: Outcome<unknown>, task: Task, at: TaskAttempt, retries: number): TaskEnd {
+function endOf (outcome: Outcome<unknown>, task: Task, at: TaskAttempt, { retries, onItemError }: Pick<TaskRunnerOptions, 'retries' | 'onItemError'>): TaskEnd {
   if (outcome.status === 'fulfilled') return { result: wordSuccess(task, outcome.value), retryIn: undefined }
   const { reason } = outcome
   const mayRetry = at.attempt <= retries && at.canceller.reason === undefined && isRetryable(reason)
   const retryIn = mayRetry ? delayAfter(at.attempt, reason) : undefined
   const failure = toFailure(reason)
-  if (!mayRetry) logItemFailure(at.log, failure, reason, at.index, task.taskId)
+  if (!mayRetry) noteFailure({ log: at.log, request: null, onItemError }, failure, reason, at.index, task.taskId)
   return { result: tasks.fail(task.taskId, failure), retryIn }
 }
 

@@ -1,0 +1,115 @@
+// Tells of batches once it is known what became of them: a line in the log, and events for whoever listens.
+import { channel } from 'node:diagnostics_channel'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Key } from '../../schemas/index.js'
+import { showKey } from './item-log.js'
+
+/** What subscribers of the diagnostics channel `fastify-multi-status:batch` get, for every batch that has ended. */
+export interface BatchEvent {
+  /** As the route was registered, for example "/contacts". */
+  readonly route: string
+  readonly method: string
+  readonly total: number
+  readonly succeeded: number
+  readonly failed: number
+  /** Milliseconds from the request to the answer, or to the end of a batch that was answered 202. */
+  readonly ms: number
+  /** Whether its stream was cut, so that not all of its items are known. */
+  readonly isCut: boolean
+  /** Undefined for a batch that has outlived it. */
+  readonly request: FastifyRequest | undefined
+}
+
+/** What subscribers of the diagnostics channel `fastify-multi-status:item` get, for every item of such a batch. */
+export interface ItemEvent {
+  readonly route: string
+  readonly method: string
+  /** Its place in the request, from 0. */
+  readonly index: number
+  readonly key: Key | null
+  readonly failed: boolean
+  /** Of a failure. */
+  readonly code: string | undefined
+  readonly request: FastifyRequest | undefined
+}
+
+/** What became of one item. */
+export type ItemVerdict = Pick<ItemEvent, 'index' | 'key' | 'failed' | 'code'>
+
+/** How a batch ended. */
+export interface BatchVerdict { readonly total: number, readonly failed: number, readonly isCut?: boolean }
+
+/** One batch, and for whom it is reported. */
+export interface ReportedBatch {
+  readonly route: string
+  readonly method: string
+  readonly log: FastifyBaseLogger
+  readonly request: FastifyRequest | undefined
+  /** Milliseconds since the request. */
+  ms (): number
+}
+
+/** The report of one batch. */
+export interface Report {
+  /** Whether anything is still to be told of an item, be it only that its key is one of the first that failed. */
+  wants (failed: boolean): boolean
+  note (item: ItemVerdict): void
+  end (verdict: BatchVerdict): void
+}
+
+const batches = channel('fastify-multi-status:batch')
+const items = channel('fastify-multi-status:item')
+
+/** How many failing keys a line names. */
+const SHOWN = 5
+
+/** Begins to report a batch. Who listens is asked once. */
+export function beginReport ({ route, method, log, request, ms }: ReportedBatch): Report {
+  const isHeard = items.hasSubscribers
+  const isDebugged = hasDebug(log)
+  const failing: (Key | null)[] = []
+
+  return {
+    wants: failed => isHeard || isDebugged || (failed && failing.length < SHOWN),
+    note ({ index, key, failed, code }) {
+      if (failed && failing.length < SHOWN) failing.push(showKey(key))
+      if (isHeard) items.publish({ route, method, index, key, failed, code, request } satisfies ItemEvent)
+      if (isDebugged) log.debug({ index, key: showKey(key), failed, code }, failed ? 'item has failed' : 'item has succeeded')
+    },
+    end ({ total, failed, isCut = false }) {
+      const counts = { route, method, total, succeeded: total - failed, failed, ms: Math.round(ms()) }
+      log.info({ ...counts, ...(failed > 0 && { failing }), ...(isCut && { isCut }) }, 'batch ended')
+      if (batches.hasSubscribers) batches.publish({ ...counts, isCut, request } satisfies BatchEvent)
+    }
+  }
+}
+
+/** Loggers other than pino may not say; they are not asked for one line per item. */
+function hasDebug (log: FastifyBaseLogger): boolean {
+  const { isLevelEnabled } = log as { isLevelEnabled?: (level: string) => boolean }
+  return isLevelEnabled !== undefined && isLevelEnabled.call(log, 'debug')
+}
+
+/** Lets every request of the app know when it began, which Fastify itself measures only for its log. */
+export function timeRequests (app: FastifyInstance): void {
+  app.decorateRequest('multiStatusStart', 0)
+  app.addHook('onRequest', (request, _reply, next) => {
+    request.multiStatusStart = performance.now()
+    next()
+  })
+}
+
+/** The batch that a reply is the answer to. */
+export function batchOf ({ request, log }: FastifyReply): ReportedBatch {
+  const { method, multiStatusStart, routeOptions: { url = '' } } = request
+  return { log, request, method, route: url, ms: () => performance.now() - multiStatusStart }
+}
+
+/** The same, of which nothing is left but what is needed to report it when the request has long been answered. */
+export function detachedBatchOf (reply: FastifyReply): ReportedBatch {
+  return { ...batchOf(reply), request: undefined, ms: since(reply.request.multiStatusStart) }
+}
+
+function since (start: number): () => number {
+  return () => performance.now() - start
+}
