@@ -24,6 +24,8 @@ export const DuplicateKeys = createError<[string, string]>('FST_MULTI_STATUS_DUP
   'Expected every item to have its own %s; received more than once: %s', 400)
 export const InvalidItems = createError<[number, number]>('FST_MULTI_STATUS_INVALID_ITEMS',
   'Expected only valid items (Prefer: handling=strict); received %d invalid of %d, so nothing ran', 422)
+export const RateLimited = createError<[number, number, number]>('FST_MULTI_STATUS_RATE_LIMITED',
+  'Expected at most %d more items for now; received %d, so nothing ran; try again in %d seconds', 429)
 export const BadDependency = createError<[string, string, string]>('FST_MULTI_STATUS_BAD_DEPENDENCY',
   'Expected dependsOn of request %s to name requests before it; received %s, %s', 400)
 export const BatchNotRun = createError<[string]>('FST_MULTI_STATUS_BATCH_NOT_RUN',
@@ -147,6 +149,8 @@ export const tooManyItems = (limit: number) =>
   new ItemError(`Expected at most ${limit} items in one stream`, { code: 'TOO_MANY_ITEMS', statusCode: 413 })
 export const forbidden = () =>
   new ItemError('Forbidden', { code: 'ITEM_FORBIDDEN', statusCode: 403, retryable: false })
+export const rateLimited = (retryAfter: number) =>
+  new ItemError('Rate limit exceeded', { code: 'RATE_LIMITED', statusCode: 429, retryAfter })
 export const timedOut = () =>
   new ItemError('Timeout', { code: 'TIMEOUT', statusCode: 504 })
 export const notRun = (why = 'Not run') =>

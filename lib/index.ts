@@ -7,6 +7,7 @@ export type { Authorize, ItemAccess } from './core/authorize.js'
 export { bulkRoute, type BulkRouteOptions, type HandlerResult, type ItemContext, type StreamOptions } from './core/bulk-route.js'
 export * from './core/idempotency/index.js'
 export type { FailedItem, OnItemError } from './core/item-error.js'
+export { limitItems, type CheckLimit, type LimitState } from './core/item-limit.js'
 export type { Batch } from './core/items.js'
 export type { MultiStatusOptions, Results, StatusPolicy } from './core/reply.js'
 export type { BatchEvent, ItemEvent } from './core/report.js'
@@ -14,7 +15,7 @@ export { settle, settleEach, type Deliver, type Outcome, type SettleOptions, typ
 export { publishUnions, type DocsOptions } from './docs.js'
 export { ItemError, toFailure, type ItemErrorOptions } from './errors.js'
 export type {
-  BatchInfo, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine
+  BatchEnd, BatchInfo, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine
 } from './tasks/engine.js'
 export { inProcess, type InProcessOptions } from './tasks/memory.js'
 export type { TasksOptions } from './tasks/options.js'

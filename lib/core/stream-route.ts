@@ -5,6 +5,7 @@ import type { AnyContract, FailureDetail } from '../../schemas/index.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
 import type { ItemRules } from './items.js'
 import { bookOf, noteFailure } from './item-error.js'
+import { chargeLine } from './item-limit.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { batchOf, beginReport } from './report.js'
 import { wordOne } from './results.js'
@@ -88,7 +89,11 @@ async function answer (
   const report = beginReport(batchOf(reply))
   let [total, failed] = [0, 0]
 
-  await settleSource(source, (line, context) => line.failure ?? settings.work(line.item, context, line.key, request), { ...settings.how, signal },
+  const charge = chargeLine(request)
+  const work = (line: LineItem, context: WorkerContext) => settings.work(line.item, context, line.key, request)
+  const worker = charge === undefined ? work : (line: LineItem, context: WorkerContext) => charge().then(() => work(line, context))
+
+  await settleSource(source, (line, context) => line.failure ?? worker(line, context), { ...settings.how, signal },
     (outcome, index, line) => {
       const written = writeLine(outcome, index, line)
       total++
