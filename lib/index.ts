@@ -16,7 +16,7 @@ export { settle, settleEach, type Deliver, type Outcome, type SettleOptions, typ
 export { publishUnions, type DocsOptions } from './docs.js'
 export { ItemError, toFailure, type ItemErrorOptions } from './errors.js'
 export type {
-  BatchInfo, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine
+  BatchEnd, BatchInfo, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine
 } from './tasks/engine.js'
 export { inProcess, type InProcessOptions } from './tasks/memory.js'
 export type { TasksOptions } from './tasks/options.js'

@@ -176,7 +176,7 @@ t.test('a RangeError that no task is the cause of is an error as ever', async t 
 
   const response = await app.inject({ method: 'POST', url: '/tasks', payload: { tasks: [{ taskId: 1, type: 'echo' }] } })
 
-  t.match(response.json(), { statusCode: 500, message: 'broken engine' })
+  t.match(response.json(), { statusCode: 500, code: 'FST_MULTI_STATUS_ENGINE_FAILED' })
 })
 
 t.test('a line takes no more liberties with prototypes than a body of the app', async t => {

@@ -77,8 +77,8 @@ export function beginReport ({ route, method, log, request, ms }: ReportedBatch)
       if (isDebugged) log.debug({ index, key: showKey(key), failed, code }, failed ? 'item has failed' : 'item has succeeded')
     },
     end ({ total, failed, isCut = false }) {
-      const counts = { route, method, total, succeeded: total - failed, failed, ms: Math.round(ms()) }
-      log.info({ ...counts, ...(failed > 0 && { failing }), ...(isCut && { isCut }) }, 'batch ended')
+      const counts = { route, method, total, succeeded: total - failed, failed, ms: ms() }
+      log.info({ ...counts, ms: Math.round(counts.ms), ...(failed > 0 && { failing }), ...(isCut && { isCut }) }, 'batch ended')
       if (batches.hasSubscribers) batches.publish({ ...counts, isCut, request } satisfies BatchEvent)
     }
   }
@@ -101,15 +101,12 @@ export function timeRequests (app: FastifyInstance): void {
 
 /** The batch that a reply is the answer to. */
 export function batchOf ({ request, log }: FastifyReply): ReportedBatch {
+  // Where no route was found, there is none that could be named.
   const { method, multiStatusStart, routeOptions: { url = '' } } = request
   return { log, request, method, route: url, ms: () => performance.now() - multiStatusStart }
 }
 
 /** The same, of which nothing is left but what is needed to report it when the request has long been answered. */
 export function detachedBatchOf (reply: FastifyReply): ReportedBatch {
-  return { ...batchOf(reply), request: undefined, ms: since(reply.request.multiStatusStart) }
-}
-
-function since (start: number): () => number {
-  return () => performance.now() - start
+  return { ...batchOf(reply), request: undefined }
 }
