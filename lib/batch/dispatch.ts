@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { BatchedRequest } from '../../schemas/index.js'
+import { letPass } from '../core/admission.js'
 import { timedOut } from '../errors.js'
 import { encodeBody } from './body.js'
 import { issuePassport, type Passport } from './guard.js'
@@ -82,6 +83,7 @@ function send (journey: Journey, parts: RequestParts, isTrial: boolean): Promise
   return new Promise(resolve => {
     const message = new BatchedMessage(journey.outer.raw.socket, parts)
     const passport = issuePassport(message, isTrial)
+    letPass(message)
     const end = (how: Omit<Arrival, 'passport'>) => {
       clearTimeout(timer)
       journey.running.delete(stop)
