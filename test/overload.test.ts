@@ -1,5 +1,6 @@
 // More than the machine can serve: what cannot be taken is refused at once, and what is taken is done right.
 import { readdir } from 'node:fs/promises'
+import { Agent } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
@@ -90,7 +91,9 @@ t.test('the requests of a batch travel in the place of the batch', async t => {
 t.test(`ten times as many at a time as are taken, for ${SECONDS} s: nothing crashes, memory is bounded, every answer is true`, { timeout: (SECONDS + 120) * 1000 }, async t => {
   const dir = t.testdir()
   const server = await startLoadServer(t, { dir, busyMs: 2, maxInFlight: MAX_IN_FLIGHT })
-  const send = createSend(t, server)
+  const agent = new Agent({ keepAlive: true })
+  t.teardown(() => agent.destroy())
+  const send = createSend(agent, server)
   const kinds = Object.values(KINDS)
   const counts = { served: 0, refused: 0, runs: 0 }
   const stored: string[] = []
