@@ -90,7 +90,7 @@ t.test('the requests of a batch travel in the place of the batch', async t => {
 
 t.test(`ten times as many at a time as are taken, for ${SECONDS} s: nothing crashes, memory is bounded, every answer is true`, { timeout: (SECONDS + 120) * 1000 }, async t => {
   const dir = t.testdir()
-  const server = await startLoadServer(t, { dir, busyMs: 2, maxInFlight: MAX_IN_FLIGHT })
+  const server = await startLoadServer(t, { dir, busyMs: 2, waitMs: 500, maxInFlight: MAX_IN_FLIGHT })
   const agent = new Agent({ keepAlive: true })
   t.teardown(() => agent.destroy())
   const send = createSend(agent, server)
@@ -130,7 +130,8 @@ t.test(`ten times as many at a time as are taken, for ${SECONDS} s: nothing cras
 
   t.strictSame(problems, [])
   t.ok(server.isAlive())
-  t.ok(counts.served > 0 && counts.refused > counts.served, JSON.stringify(counts))
+  t.comment(JSON.stringify(counts))
+  t.ok(counts.served > 0 && counts.refused >= 9 * MAX_IN_FLIGHT, 'most are refused, and some are served')
   t.equal(after.runs, counts.runs, 'nothing has run of what was refused')
   t.strictSame((await readdir(dir)).sort(), stored.sort())
   t.ok(highest - before.rss < 256 * MEGABYTE, `${Math.round((highest - before.rss) / MEGABYTE)} MiB more at most`)

@@ -106,7 +106,7 @@ async function lookAtRest (t: Test, server: LoadServer, dir: string) {
 
 t.test(`${SECONDS} s of mixed traffic: every answer is true, and nothing is left of it`, { timeout: (SECONDS + 240) * 1000 }, async t => {
   const dir = t.testdir()
-  const server = await startLoadServer(t, { dir, busyMs: 0, maxInFlight: 1000 })
+  const server = await startLoadServer(t, { dir, busyMs: 0, waitMs: 5, maxInFlight: 1000 })
   const problems: string[] = []
   const counts: Record<string, number> = {}
 
