@@ -30,6 +30,8 @@ export const BadDependency = createError<[string, string, string]>('FST_MULTI_ST
   'Expected dependsOn of request %s to name requests before it; received %s, %s', 400)
 export const BatchNotRun = createError<[string]>('FST_MULTI_STATUS_BATCH_NOT_RUN',
   'The batch has not been run: %s', 503)
+export const TooBusy = createError<[number]>('FST_MULTI_STATUS_TOO_BUSY',
+  'Expected at most %d requests with many items to be in progress at a time; there are as many already, so nothing ran', 503)
 
 // Whole requests with an Idempotency-Key, by the statuses of draft-ietf-httpapi-idempotency-key-header section 2.7.
 export const IdempotencyKeyMissing = createError('FST_MULTI_STATUS_IDEMPOTENCY_KEY_MISSING',

@@ -24,6 +24,11 @@ export interface FastifyMultiStatusOptions {
   status?: StatusPolicy
   /** Milliseconds that batches in progress have to end by themselves when the app closes. @default 10000 */
   closeGrace?: number
+  /**
+   * How many bulk requests may be in progress at a time, over all routes; one more is answered 503 with `Retry-After`
+   * before its body is read. @default 1000
+   */
+  maxInFlight?: number
   /** Answers bulk requests that come again under one `Idempotency-Key` as the first one; false for not. @default false */
   idempotency?: IdempotencyOptions | false
   /** Called for every item that an error has failed, also where the client is not told which. @default none */
@@ -40,13 +45,14 @@ export interface Settings {
   readonly docs: DocsOptions | false
   readonly status: StatusPolicy
   readonly closeGrace: number
+  readonly maxInFlight: number
   readonly idempotency: IdempotencyOptions | false
   readonly onItemError: OnItemError | undefined
   readonly prefix: string
 }
 
 const MEMBERS = membersOf<FastifyMultiStatusOptions>({
-  upload: 1, tasks: 1, batch: 1, docs: 1, status: 1, closeGrace: 1, idempotency: 1, onItemError: 1, prefix: 1
+  upload: 1, tasks: 1, batch: 1, docs: 1, status: 1, closeGrace: 1, maxInFlight: 1, idempotency: 1, onItemError: 1, prefix: 1
 })
 const UPLOAD_MEMBERS = membersOf<UploadOptions>({ url: 1, storage: 1, limits: 1, accept: 1, storageTimeout: 1, idleTimeout: 1 })
 const LIMITS_MEMBERS = membersOf<NonNullable<UploadOptions['limits']>>({ fileSize: 1, files: 1, total: 1, nameBytes: 1 })
@@ -56,13 +62,14 @@ const POLICIES = ['multi-status', 'collapse'] satisfies StatusPolicy[]
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
 export function readOptions (options: FastifyMultiStatusOptions): Settings {
   const { upload = {}, tasks = {}, batch = false, docs = {}, idempotency = false } = options
-  const { status = 'multi-status', closeGrace = 10_000, onItemError, prefix = '' } = options
+  const { status = 'multi-status', closeGrace = 10_000, maxInFlight = 1000, onItemError, prefix = '' } = options
   checkMembers('the options', options, MEMBERS)
   for (const [name, value] of Object.entries({ upload, tasks, batch, docs, idempotency })) {
     if (value !== false) checkObject(name, value, 'an object of options, or false')
   }
   checkOneOf('status', status, POLICIES)
   checkInteger('closeGrace', closeGrace, 0)
+  checkInteger('maxInFlight', maxInFlight, 1)
   checkFunction('onItemError', onItemError)
   if (typeof prefix !== 'string') throw new InvalidOption('prefix', 'text as "/v1"', show(prefix))
   if (idempotency !== false) readIdempotencyOptions(idempotency)
@@ -74,6 +81,7 @@ export function readOptions (options: FastifyMultiStatusOptions): Settings {
     docs,
     status,
     closeGrace,
+    maxInFlight,
     idempotency,
     onItemError,
     prefix

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
 import './core/decorators.js'
+import { limitRequests } from './core/admission.js'
 import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
@@ -19,10 +20,11 @@ import { registerUpload } from './upload/route.js'
 
 const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, options) => {
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
-  const { upload, tasks, batch, docs, status, closeGrace, idempotency, onItemError, prefix } = readOptions(options)
+  const { upload, tasks, batch, docs, status, closeGrace, maxInFlight, idempotency, onItemError, prefix } = readOptions(options)
 
   // First, so that a request of a batch is judged before other hooks work for it.
   if (batch !== false) guardRoutes(app, batch.allow)
+  limitRequests(app, maxInFlight)
   if (docs !== false) await registerDocs(app, docs)
 
   const lifetime = followBatches(app, closeGrace)

@@ -328,7 +328,7 @@ const taskOptions = [
 type Wrong = [options: unknown, name: string, expected: string, received: string]
 
 const wrong: Wrong[] = [
-  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "batch", "docs", "status", "closeGrace", "idempotency", "onItemError", "prefix"', '"uplaod"'],
+  [{ uplaod: {} }, 'an option in the options', 'one of "upload", "tasks", "batch", "docs", "status", "closeGrace", "maxInFlight", "idempotency", "onItemError", "prefix"', '"uplaod"'],
   [{ upload: true }, 'upload', objectOrFalse, 'true'],
   [{ upload: null }, 'upload', objectOrFalse, 'null'],
   [{ tasks: [] }, 'tasks', objectOrFalse, '[]'],
@@ -337,6 +337,7 @@ const wrong: Wrong[] = [
   [{ closeGrace: -1 }, 'closeGrace', integer(0), '-1'],
   [{ closeGrace: 2 ** 31 }, 'closeGrace', integer(0), '2147483648'],
   [{ closeGrace: '10' }, 'closeGrace', integer(0), '"10"'],
+  [{ maxInFlight: 0 }, 'maxInFlight', integer(1), '0'],
   [{ prefix: 5 }, 'prefix', 'text as "/v1"', '5'],
   [{ docs: { title: 'Mine' } }, 'an option in docs', 'one of "routePrefix", "info", "openapi"', '"title"'],
   [{ docs: { openapi: '3.1.0' as never } }, 'docs.openapi', "OpenAPI's members, as { security, servers, tags }", '"3.1.0"'],

@@ -29,7 +29,15 @@ const EVERYWHERE: Record<number, Documented> = {
   415: ['The media type is not supported.', { mediaType: ['FST_ERR_CTP_INVALID_MEDIA_TYPE', 'Unsupported Media Type'] }],
   431: ['The header is too large.', { header: [undefined, 'Exceeded maximum allowed HTTP header size'] }],
   500: ['Something failed before the first item.', { unexpected: [undefined, 'No connection to the database'] }],
-  503: ['The server is closing or has too much to do.', { closing: [undefined, 'Service Unavailable'] }]
+  503: ['The server is closing or has too much to do.', {
+    closing: [undefined, 'Service Unavailable'],
+    busy: ['FST_MULTI_STATUS_TOO_BUSY', 'Expected at most 1000 requests with many items to be in progress at a time; there are as many already, so nothing ran']
+  }]
+}
+
+/** What some answers of a status have beside their body. */
+const HEADERS: Record<string, object> = {
+  503: { 'Retry-After': { type: 'integer', description: 'Seconds after which to try again' } }
 }
 
 const TOO_MANY_BYTES: Way = ['FST_ERR_CTP_BODY_TOO_LARGE', 'Request body is too large']
@@ -89,7 +97,7 @@ export function errorsEverywhere (): Record<string, object> {
 
 function documentAll (errors: Record<number, Documented>): Record<string, object> {
   return Object.fromEntries(Object.entries(errors).map(([status, [when, ways]]) =>
-    [status, documentError(Number(status), `${when} Nothing ran.`, ways)]))
+    [status, { ...documentError(Number(status), `${when} Nothing ran.`, ways), ...(status in HEADERS && { headers: HEADERS[status] }) }]))
 }
 
 /** An error answer of a whole request: when it comes, and examples of the ways to get it. */

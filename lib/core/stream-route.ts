@@ -63,8 +63,8 @@ const rulesOf = new WeakMap<StreamSettings, LineRules>()
 
 /** Takes and refuses in a line what the app takes and refuses in a body of JSON, as members called `__proto__`. */
 function createParser (app: FastifyInstance): (line: string) => unknown {
-  const { onProtoPoisoning = 'error', onConstructorPoisoning = 'error' } = app.initialConfig
-  const parse = app.getDefaultJsonParser(onProtoPoisoning, onConstructorPoisoning) as unknown as ParseJson
+  const { onProtoPoisoning, onConstructorPoisoning } = app.initialConfig
+  const parse = app.getDefaultJsonParser(onProtoPoisoning!, onConstructorPoisoning!) as unknown as ParseJson
   return line => {
     let parsed: unknown
     parse(undefined, line, (error, value) => {

@@ -2,6 +2,7 @@
 import bytes from 'bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { uploads } from '../../schemas/index.js'
+import { stopReading } from '../core/linger.js'
 import { settle } from '../core/settle.js'
 import { BatchEmpty, BodyConsumed, MalformedForm, UploadTooLarge } from '../errors.js'
 import { documentFiles } from './documented-files.js'
@@ -89,18 +90,6 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
 function endConnection ({ raw, log }: FastifyRequest, reply: FastifyReply, cut: unknown): void {
   log.info({ err: cut }, 'the form was not read to its end')
   if (!raw.complete) reply.header('connection', 'close')
-}
-
-/** Milliseconds that a client may go on sending what nobody wants, so that it comes to read its answer. */
-const LINGER = 10_000
-
-/** Ends the connection some time after the answer, when the client may go on sending. */
-function stopReading ({ raw }: FastifyRequest, reply: FastifyReply): void {
-  if (raw.complete) return
-  reply.raw.once('finish', () => {
-    const timer = setTimeout(() => raw.destroy(), LINGER)
-    for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer))
-  })
 }
 
 function readIncoming (request: FastifyRequest, { limits, idleTimeout }: UploadSettings, signal: AbortSignal) {

@@ -1,0 +1,14 @@
+// An answer that comes before the request has been read: closed at once, the connection would take it along.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+/** Milliseconds that a client may go on sending what nobody wants, so that it comes to read its answer. */
+const LINGER = 10_000
+
+/** Ends the connection some time after the answer, when the client may go on sending. */
+export function stopReading ({ raw }: FastifyRequest, reply: FastifyReply): void {
+  if (raw.complete) return
+  reply.raw.once('finish', () => {
+    const timer = setTimeout(() => raw.destroy(), LINGER)
+    for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer))
+  })
+}
