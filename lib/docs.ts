@@ -33,7 +33,23 @@ export async function registerDocs (app: FastifyInstance, options: DocsOptions):
     convertConstToEnum: false,
     transformObject: publishUnions(describeTags)
   })
-  await app.register(swaggerUi, { routePrefix })
+  await app.register(swaggerUi, { routePrefix, uiConfig: { requestInterceptor: sendAsLine } })
+}
+
+/** A request of Swagger UI, as far as it is looked at here. */
+interface UiRequest { headers?: Record<string, string>, body?: unknown }
+
+/**
+ * Puts one item into one line, because Swagger UI shows its example in several, each of which would be an item of a
+ * stream. Runs in the browser, to which only its own text is sent. Exported for its test.
+ */
+export function sendAsLine<R extends UiRequest> (request: R): R {
+  if (!/ndjson|jsonl/.test(request.headers?.['Content-Type'] ?? '')) return request
+  try {
+    return { ...request, body: JSON.stringify(JSON.parse(String(request.body))) }
+  } catch {
+    return request
+  }
 }
 
 /** What the tags of the plugin's own routes stand for. */

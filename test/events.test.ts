@@ -127,7 +127,7 @@ t.test('an id that a batch has not come to yet is nonsense too', async t => {
 
 t.test('a follower gets signs of life while nothing happens', async t => {
   const gate = createGate()
-  const { app, origin } = await serve(t, { heartbeat: 5, handlers: { wait: { handler: () => gate.opened } } })
+  const { app, origin } = await serve(t, { heartbeat: 100, handlers: { wait: { handler: () => gate.opened } } })
   const location = await submit(app, 'wait')
 
   let signs = 0

@@ -1,6 +1,7 @@
 // Swagger UI in a real browser: what a developer sees who opens /documentation and tries out an upload and some tasks.
 import type { Locator, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { sendAsLine } from '../lib/docs.js'
 import { hasBrowser, openApp, startBrowser } from './fixtures/browser.js'
 import { saveScreenshot } from './fixtures/screenshot.js'
 import { skipUnless } from './fixtures/skip.js'
@@ -89,6 +90,24 @@ t.test('the example of an upload in JSON, sent as it is, stores its files', { sk
   t.equal(status, '207')
   t.equal(header, 'multi-status: total=2,succeeded=2,failed=0')
   t.strictSame(await stored(), ['', 'hello'])
+})
+
+t.test('the example of a stream, which stands in several lines, is sent as one item', { skip }, async t => {
+  const { page } = await open(t)
+  const operation = await tryOut(page, '/contacts/stream')
+  await operation.getByRole('button', { name: 'Execute' }).click()
+  const answer = operation.locator('.live-responses-table .highlight-code code')
+
+  t.match(await answer.first().innerText(), '{"index":0,"email":"ada@example.org","status":"created","contactId":1}\n{"summary":{"total":1,"succeeded":1,"failed":0}}')
+})
+
+t.test('only a body that is one JSON value is put into one line, and only for a stream', async t => {
+  const lines = (body: string, type = 'application/x-ndjson') => sendAsLine({ headers: { 'Content-Type': type }, body }).body
+
+  t.equal(lines('{\n  "id": 1\n}'), '{"id":1}')
+  t.equal(lines('{"id":1}\n{"id":2}\n'), '{"id":1}\n{"id":2}\n')
+  t.equal(lines('{\n  "id": 1\n}', 'application/json'), '{\n  "id": 1\n}')
+  t.strictSame(sendAsLine({}), {})
 })
 
 t.test('the operations come under the tags that say what they are for, and every type of an answer has a name', { skip }, async t => {

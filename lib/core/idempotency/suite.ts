@@ -1,8 +1,8 @@
 // What every store must do, as checks that any test runner can run. An entry point of its own.
 import assert from 'node:assert/strict'
-import { randomBytes, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
-import type { Answer, Claim, IdempotencyStore } from './store.js'
+import type { Answer, Claim, Held, IdempotencyStore } from './store.js'
 
 /** One thing that a store must do. */
 export interface IdempotencyCheck {
@@ -67,7 +67,14 @@ async function keeps (store: IdempotencyStore, answer: Answer): Promise<void> {
   const [key, claim] = [randomUUID(), claimOf()]
   await store.claim(key, claim, LONG)
   assert.equal(await store.complete(key, claim, answer, LONG), true)
-  assert.deepEqual(await store.claim(key, claimOf(), LONG), { fingerprint: claim.fingerprint, answer })
+  assert.deepEqual(outline(await store.claim(key, claimOf(), LONG)), outline({ fingerprint: claim.fingerprint, answer }))
+}
+
+/** The body by its digest: of many bytes that differ, Node would draw the difference, which takes minutes and all memory. */
+function outline (held: Held | undefined): object | undefined {
+  const body = held?.answer?.body
+  if (!Buffer.isBuffer(body)) return held
+  return { ...held, answer: { ...held!.answer, body: createHash('sha256').update(body).digest('hex') } }
 }
 
 async function givesBack (store: IdempotencyStore): Promise<void> {
