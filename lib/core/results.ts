@@ -96,13 +96,13 @@ export function assembleResults (
   results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, log: FastifyBaseLogger
 ): unknown[] {
   if (inOrder && results.length === batch.total) return [...results]
-  const found = inOrder
-    ? new Map(results.map((one, index) => [batch.places[index], one]))
-    : matchByKey(results, batch, contract.key, log)
+  const found = inOrder ? undefined : matchByKey(results, batch, contract.key, log)
+  let next = 0
   return batch.keys.map((key, place) => {
     const failure = batch.invalid.get(place)
     if (failure !== undefined) return contract.fail(key, failure)
-    return found.has(place) ? found.get(place) : missing(contract, place, key, log)
+    if (found?.has(place) ?? next < results.length) return found === undefined ? results[next++] : found.get(place)
+    return missing(contract, place, key, log)
   })
 }
 
