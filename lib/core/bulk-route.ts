@@ -5,8 +5,10 @@ import type { AnyContract, Contract, Key, SuccessData, Vocabulary } from '../../
 import { NotRegistered } from '../errors.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
+import type { Batch } from './items.js'
 import type { StatusPolicy } from './reply.js'
-import { settle, type WorkerContext } from './settle.js'
+import { wordOutcome } from './results.js'
+import { settleEach, type WorkerContext } from './settle.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import type { LineItem } from './stream-input.js'
 import { handleStream, type StreamSettings } from './stream-route.js'
@@ -100,12 +102,36 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch
       if (!batch) throw new NotRegistered(route.url)
-      const signal = reply.batchSignal()
-      const outcomes = await settle(batch.items as Static<I>[], (one, context) =>
-        handler(one, new RequestItemContext(context, batch.places[context.index]!, batch.keys[batch.places[context.index]!]!, request)), { ...how, signal })
-      return reply.multiStatus(outcomes, { status })
+      batch.results = await workThrough(batch, { contract, handler, request, how: { ...how, signal: reply.batchSignal() } })
+      return reply.multiStatus(batch.results, { status })
     }
   }
+}
+
+/** The work of one request. */
+interface Work<I extends TSchema, V extends Vocabulary> extends Pick<BulkRouteOptions<I, V>, 'contract' | 'handler'> {
+  readonly request: FastifyRequest
+  readonly how: SettleOptions<Static<I>>
+}
+
+/** Runs the handler for every valid item. It is known of each result whose it is, so that none is looked for by its key. */
+async function workThrough<I extends TSchema, V extends Vocabulary> (
+  { items, places, keys, invalid }: Batch, { contract, handler, request, how }: Work<I, V>
+): Promise<unknown[]> {
+  const words: AnyContract = contract
+  const results: unknown[] = keys.map((key, place) => {
+    const failure = invalid.get(place)
+    return failure && words.fail(key, failure)
+  })
+  const perform = (one: Static<I>, context: WorkerContext) => {
+    const place = places[context.index]!
+    return handler(one, new RequestItemContext(context, place, keys[place]!, request))
+  }
+  await settleEach(items as Static<I>[], perform, how, (outcome, index) => {
+    const place = places[index]!
+    results[place] = wordOutcome(outcome, words, keys[place]!, place, request.log)
+  })
+  return results
 }
 
 function streamingRoute<I extends TSchema, V extends Vocabulary> (

@@ -127,9 +127,11 @@ async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
     const taken = run.source.take()
     const next = taken instanceof Promise ? await taken : taken
     if (next === undefined) return
-    const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
+    const { index } = next
+    const item = 'error' in next ? undefined : next.item
+    const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, index)
     const outcome = performed instanceof Promise ? await performed : performed
-    const delivered = run.deliver(outcome, next.index, 'error' in next ? undefined : next.item)
+    const delivered = run.deliver(outcome, index, item)
     noteOutcome(run, outcome)
     if (delivered !== undefined) await delivered
   }

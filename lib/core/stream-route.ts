@@ -6,7 +6,7 @@ import { createCompiler, createExampleCompiler } from './item-validator.js'
 import type { ItemRules } from './items.js'
 import { logItemFailure } from './item-log.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
-import { wordOne } from './results.js'
+import { wordOutcome } from './results.js'
 import { serializerOf, type SerializeContext } from './serializer.js'
 import { settleSource, type Outcome, type WorkerContext } from './settle.js'
 import type { SettleOptions } from './settle-options.js'
@@ -116,7 +116,7 @@ function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: 
   return (outcome, index, line) => {
     const key = line?.key ?? null
     const failure = line?.failure as FailureDetail | undefined
-    const result = failure === undefined ? wordOne(outcome, contract, key, index, reply.log) : contract.fail(key, failure)
+    const result = failure === undefined ? wordOutcome(outcome, contract, key, index, reply.log) : contract.fail(key, failure)
     const context: SerializeContext = {
       minimal,
       keyAt: () => key,
