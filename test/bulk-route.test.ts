@@ -119,6 +119,11 @@ t.test('a handler that throws or returns anything at all costs no other item', a
   ])
 })
 
+t.test('what a handler returns belongs to its own item, also when it has the key of another in it', async t => {
+  const app = await buildJobs(t, ({ id, n }) => ({ id: 3 - Number(id), n }))
+  t.strictSame((await post(app, jobs(1, 2))).json().jobs, [done(1, 1), done(2, 2)])
+})
+
 t.test('the items can be in a member of the body', async t => {
   const app = await buildJobs(t, ({ n }) => ({ n }), { itemsIn: 'work', maxItems: 2 })
 

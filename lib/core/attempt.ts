@@ -138,13 +138,14 @@ export function createCanceller (): Canceller {
 export function attempt<T, C extends AttemptContext, R> (
   worker: (item: T, context: C) => R | PromiseLike<R>, item: T, context: C
 ): Outcome<R> | Promise<Outcome<R>> {
-  let known: Outcome<R> | undefined
-  let tell: ((outcome: Outcome<R>) => void) | undefined
-  AttemptContext.start(worker, item, context, (outcome: Outcome<R>) => {
-    if (tell === undefined) known = outcome
-    else tell(outcome)
-  })
-  return known ?? new Promise(resolve => { tell = resolve })
+  let returned: R | PromiseLike<R>
+  try {
+    returned = worker(item, context)
+    if (!isThenable(returned)) return fulfilled(returned as Awaited<R>)
+  } catch (error) {
+    return rejected(error)
+  }
+  return new Promise(resolve => AttemptContext.start(() => returned, item, context, resolve))
 }
 
 /** Whether `await` would wait for it. */

@@ -8,11 +8,12 @@ import { checkFunction } from './check-options.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
 import { showKey } from './item-log.js'
-import type { OnItemError } from './item-error.js'
+import { bookOf, type OnItemError } from './item-error.js'
 import type { Batch } from './items.js'
 import { readPreferences } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
-import { settle, type Outcome, type WorkerContext } from './settle.js'
+import { wordOutcome } from './results.js'
+import { settleEach, type WorkerContext } from './settle.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import type { LineItem } from './stream-input.js'
 import { handleStream, type StreamSettings } from './stream-route.js'
@@ -111,8 +112,10 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
       ...(streamRoute && { multiStatusStreamRoute: streamRoute })
     },
     handler: async (request, reply) => {
-      if (!request.multiStatusBatch) throw new NotRegistered(route.url)
-      return reply.multiStatus(await runBatch(request, reply, request.multiStatusBatch, work), { status })
+      const batch = request.multiStatusBatch
+      if (!batch) throw new NotRegistered(route.url)
+      batch.results = await runBatch(request, reply, batch, work)
+      return reply.multiStatus(batch.results, { status })
     }
   }
 }
@@ -127,18 +130,29 @@ interface Work<I extends TSchema> {
   readonly perform: (item: Static<I>, context: ItemContext) => unknown
 }
 
+/** Works through the valid items. It is known of each result whose it is, so that none is looked for by its key. */
 async function runBatch<I extends TSchema> (
-  request: FastifyRequest, reply: FastifyReply, batch: Batch, { itemsIn, how, authorize, perform }: Work<I>
-): Promise<Outcome<unknown>[]> {
-  const { items, places, keys } = batch
+  request: FastifyRequest, reply: FastifyReply, batch: Batch, { contract, itemsIn, how, authorize, perform }: Work<I>
+): Promise<unknown[]> {
+  const { items, places, keys, invalid } = batch
   const options = { ...how, signal: reply.batchSignal() }
   if (authorize !== undefined && readPreferences(request).strict) {
     await expectAllAllowed(authorize, batch, itemsIn, reply, { ...options, retries: 0, stopAfter: undefined })
   }
-  return settle(items as Static<I>[], (one, context) => {
+  const book = bookOf(reply)
+  const results: unknown[] = keys.map((key, place) => {
+    const failure = invalid.get(place)
+    return failure && contract.fail(key, failure)
+  })
+  const performItem = (one: Static<I>, context: WorkerContext) => {
     const place = places[context.index]!
     return perform(one, new RequestItemContext(context, place, keys[place]!, request))
-  }, options)
+  }
+  await settleEach(items as Static<I>[], performItem, options, (outcome, index) => {
+    const place = places[index]!
+    results[place] = wordOutcome(outcome, contract, keys[place]!, place, book)
+  })
+  return results
 }
 
 function streamingRoute<I extends TSchema> (

@@ -27,6 +27,8 @@ export interface Batch {
   readonly keys: (Key | null)[]
   /** Why each invalid item failed, by its place in the request. */
   readonly invalid: ReadonlyMap<number, FailureDetail>
+  /** What became of every item, in request order and in the words of the contract; undefined until that is known. */
+  results?: readonly unknown[]
 }
 
 /** How many of several a message names. */
@@ -98,6 +100,8 @@ export function keyOf (item: unknown, isValid: boolean, { key, validateKey }: Pi
 }
 
 function expectDistinct (keys: (Key | null)[], name: string): void {
+  const distinct = new Set(keys)
+  if (distinct.size === keys.length) return
   const known = keys.filter(key => key !== null)
   const seen = new Set(known)
   if (seen.size === known.length) return

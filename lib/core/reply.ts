@@ -67,18 +67,26 @@ function answer (reply: FastifyReply, given: readonly unknown[], options: MultiS
   const contract = options.contract ?? reply.request.routeOptions.config.multiStatus
   const batch = reply.request.multiStatusBatch ?? undefined
   const words = contract ?? generic
-  const book = bookOf(reply)
   const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []
-
-  const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
-  const worded = wordResults(given, words, { keys: inOrder ? keys : [], places: batch?.places }, book)
-  const results = batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
+  const isDone = batch !== undefined && given === batch.results
+  const results = isDone ? given : followRequest(reply, given, keys, words, isBroken)
 
   const plan = { results, contract, keys: batch?.keys ?? keys, status: options.status, minimal: honourPreferences(reply, contract) }
   if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
   // A large body is a stream, of which Fastify's types know nothing here.
   reply.code(207).serializer((payload: unknown) => serialize(reply, payload, plan) as string)
   return reply.send({ [words.envelope]: results })
+}
+
+/** One result for each item of the request, in their order. */
+function followRequest (
+  reply: FastifyReply, given: readonly unknown[], keys: readonly (Key | null)[], words: AnyContract, isBroken: boolean
+): readonly unknown[] {
+  const batch = reply.request.multiStatusBatch ?? undefined
+  const book = bookOf(reply)
+  const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
+  const worded = wordResults(given, words, { keys: inOrder ? keys : [], places: batch?.places }, book)
+  return batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
 }
 
 /** Whether the client prefers, and can have, successes with only key and status. */

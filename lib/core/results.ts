@@ -26,16 +26,20 @@ export function wordResults (
   return given.map((one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book))
 }
 
+/** Words one outcome, where it is one. */
+function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: number, book: FailureBook): unknown {
+  return mayBeOutcome(one) ? wordOutcome(one, contract, key, place, book) : one
+}
+
 /** Words one outcome; what cannot be read is left as it is, for the serializer to refuse. */
-export function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: number, book: FailureBook): unknown {
+export function wordOutcome (outcome: Outcome, contract: AnyContract, key: Key | null, place: number, book: FailureBook): unknown {
   try {
-    if (!isOutcome(one)) return one
-    if (one.status === 'fulfilled') return wordSuccess(one.value, contract, key)
-    const failure = toFailure(one.reason)
-    noteFailure(book, failure, one.reason, place, key)
+    if (outcome.status === 'fulfilled') return wordSuccess(outcome.value, contract, key)
+    const failure = toFailure(outcome.reason)
+    noteFailure(book, failure, outcome.reason, place, key)
     return contract.fail(key, failure)
   } catch {
-    return one
+    return outcome
   }
 }
 
@@ -50,7 +54,7 @@ export function followItems (given: readonly unknown[], keys: readonly (Key | nu
     const key = keys[index] ?? null
     if (own === null || own === key) return true
     known ??= new Set(keys)
-    return (key === null || peek(() => isOutcome(one), false)) && !known.has(own)
+    return (key === null || mayBeOutcome(one)) && !known.has(own)
   })
 }
 
@@ -77,12 +81,12 @@ function isOutcome (one: unknown): one is Outcome {
   return (status === 'fulfilled' ? 'value' : 'reason') in one && Object.keys(one).length === 2
 }
 
-/** Reads what may throw when it is looked at, as a revoked proxy does. */
-function peek<T> (read: () => T, otherwise: T): T {
+/** The same of what may throw when it is looked at, as a revoked proxy does. */
+function mayBeOutcome (one: unknown): one is Outcome {
   try {
-    return read()
+    return isOutcome(one)
   } catch {
-    return otherwise
+    return false
   }
 }
 
@@ -95,13 +99,13 @@ export function assembleResults (
   results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureBook
 ): unknown[] {
   if (inOrder && batch.invalid.size === 0 && results.length === batch.total) return [...results]
-  const found = inOrder
-    ? new Map(results.map((one, index) => [batch.places[index], one]))
-    : matchByKey(results, batch, contract.key, book)
+  const found = inOrder ? undefined : matchByKey(results, batch, contract.key, book)
+  let next = 0
   return batch.keys.map((key, place) => {
     const failure = batch.invalid.get(place)
     if (failure !== undefined) return contract.fail(key, failure)
-    return found.has(place) ? found.get(place) : missing(contract, place, key, book)
+    if (found?.has(place) ?? next < results.length) return found === undefined ? results[next++] : found.get(place)
+    return missing(contract, place, key, book)
   })
 }
 
@@ -124,8 +128,10 @@ function missing (contract: AnyContract, place: number, key: Key | null, book: F
 
 /** The key that a result, or the value of an outcome, has itself; null where it has none or does not let it be read. */
 function readKey (one: unknown, name: string): unknown {
-  return peek(() => {
+  try {
     const result = isOutcome(one) ? (one as { value?: unknown }).value : one
     return typeOf(result) === 'object' ? (result as Record<string, unknown>)[name] ?? null : null
-  }, null)
+  } catch {
+    return null
+  }
 }

@@ -22,8 +22,11 @@ export interface WorkerContext {
 /** Does the work of one item. What it returns is the item's value; what it throws is the item's failure. */
 export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<R>
 
-/** How many items are settled between two turns that the event loop gets in any case, also when none of them waits. */
-const TURN_AFTER = 512
+/** Milliseconds after which the event loop gets a turn in any case, also when no item waits. Too many turns have too many batches in memory at once. */
+const TURN_AFTER = 10
+
+/** How many items are settled between two looks at the clock. */
+const LOOK_AFTER = 8
 
 /** Takes the outcome of an item; the lane of the item waits for what it returns. */
 export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
@@ -40,6 +43,8 @@ interface Run<T, R> {
   failures: number
   /** How many items have an outcome. */
   settled: number
+  /** When the event loop had its last turn of those that every lane waits for. */
+  turned: number
   /** A turn of the event loop that every lane waits for. */
   turn: Promise<void> | undefined
   /** Set once no further item may start. */
@@ -98,7 +103,18 @@ export async function settleSource<T, R> (
   const canceller = createCanceller()
   const how = { canceller, timeout: typeof timeout === 'function' ? undefined : timeout }
   const run: Run<T, R> = {
-    source, worker, options, deliver, canceller, how, failures: 0, settled: 0, turn: undefined, halted: undefined, isLeft: false
+    source,
+    worker,
+    options,
+    deliver,
+    canceller,
+    how,
+    failures: 0,
+    settled: 0,
+    turned: performance.now(),
+    turn: undefined,
+    halted: undefined,
+    isLeft: false
   }
   const abort = () => haltNow(run, signal?.reason)
 
@@ -126,10 +142,12 @@ async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
       const taken = run.source.take()
       const next = taken instanceof Promise ? await taken : taken
       if (next === undefined) return
-      const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, next.index)
+      const { index } = next
+      const item = 'error' in next ? undefined : next.item
+      const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, index)
       const outcome = performed instanceof Promise ? await performed : performed
       if (run.isLeft) return
-      const delivered = run.deliver(outcome, next.index, 'error' in next ? undefined : next.item)
+      const delivered = run.deliver(outcome, index, item)
       noteOutcome(run, outcome)
       if (delivered !== undefined) await delivered
     }
@@ -146,10 +164,16 @@ function leave<T, R> (run: Run<T, R>): void {
 }
 
 function noteOutcome<T, R> (run: Run<T, R>, outcome: Outcome<R>): void {
-  if (++run.settled % TURN_AFTER === 0) run.turn = setImmediate().then(() => { run.turn = undefined })
+  if (++run.settled % LOOK_AFTER === 0 && performance.now() - run.turned > TURN_AFTER) run.turn ??= nextTurn(run)
   if (outcome.status !== 'rejected' || run.halted !== undefined) return
   run.failures++
   if (run.failures === run.options.stopAfter) run.halted = notRun
+}
+
+async function nextTurn<T, R> (run: Run<T, R>): Promise<void> {
+  await setImmediate()
+  run.turned = performance.now()
+  run.turn = undefined
 }
 
 function perform<T, R> (run: Run<T, R>, item: T, index: number): Outcome<R> | Promise<Outcome<R>> {

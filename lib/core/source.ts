@@ -9,7 +9,7 @@ export type Taken<T> = { index: number, item: T } | { index: number, error: unkn
 export interface Source<T> {
   /** How many items there are; Infinity where that is not known. */
   readonly size: number
-  /** The next item, or undefined when there is none. */
+  /** The next item, or undefined when there is none. What is given at once may be given again, with another item in it. */
   take (): Taken<T> | undefined | Promise<Taken<T> | undefined>
   /** Gives up on items that are still to come. Those already there can be taken. */
   close (): void
@@ -28,10 +28,14 @@ function isIterable<I> (items: unknown, method: symbol): items is I {
 }
 
 function fromArray<T> (items: readonly T[]): Source<T> {
-  let count = 0
+  const taken = { index: -1, item: undefined as T }
   return {
     size: items.length,
-    take: () => count < items.length ? { index: count, item: items[count++] as T } : undefined,
+    take () {
+      if (++taken.index >= items.length) return undefined
+      taken.item = items[taken.index]!
+      return taken
+    },
     close () {}
   }
 }

@@ -7,7 +7,7 @@ import { bookOf, noteFailure } from './item-error.js'
 import { chargeLine } from './item-limit.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { batchOf, beginReport } from './report.js'
-import { wordOne } from './results.js'
+import { wordOutcome } from './results.js'
 import { serializerOf, type SerializeContext } from './serializer.js'
 import { settleSource, type Outcome, type WorkerContext } from './settle.js'
 import type { SettleOptions } from './settle-options.js'
@@ -144,7 +144,7 @@ function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: 
   return (outcome, index, line) => {
     const key = line?.key ?? null
     const failure = line?.failure as FailureDetail | undefined
-    const result = failure === undefined ? wordOne(outcome, contract, key, index, book) : contract.fail(key, failure)
+    const result = failure === undefined ? wordOutcome(outcome, contract, key, index, book) : contract.fail(key, failure)
     let isRefused = false
     const context: SerializeContext = {
       minimal,
