@@ -1,3 +1,4 @@
+// Fastify's own style: neostandard, in TypeScript too.
 import neostandard from 'neostandard'
 
 export default [

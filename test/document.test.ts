@@ -1,4 +1,8 @@
 // The document that the example server publishes: Redocly and Spectral have nothing to say, and neither has a reader.
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import swagger from '@fastify/swagger'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Type } from '@sinclair/typebox'
@@ -8,11 +12,23 @@ import { build as buildServer } from '../examples/server.js'
 import { handlers } from '../examples/tasks.js'
 import { bulkRoute, defineContract, disk, publishUnions } from '../lib/index.js'
 import { build } from './fixtures/build.js'
+import { example } from './fixtures/example-process.js'
 import { lint, routesIn, type Document } from './fixtures/openapi.js'
 
 const app = await buildServer({})
 t.teardown(() => app.close())
 const published: Document = (await app.inject('/documentation/json')).json()
+
+t.test('npm run docs writes it to a file, or prints it', async t => {
+  const run = promisify(execFile)
+  const [program, ...args] = example('document.ts')
+  const file = join(t.testdir(), 'openapi.json')
+  const env = { PATH: process.env.PATH, UPLOAD_DIR: t.testdirName }
+
+  t.equal((await run(program, [...args, file], { env })).stdout, '')
+  t.strictSame(JSON.parse(await readFile(file, 'utf8')), published)
+  t.strictSame(JSON.parse((await run(program, args, { env })).stdout), published)
+})
 
 t.test('Redocly and Spectral, with the rules that they have by default, report nothing', async t => {
   t.strictSame(await lint(published), [])

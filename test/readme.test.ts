@@ -92,7 +92,7 @@ t.test('every file that the README links to is there', async t => {
 })
 
 /** The options in the table, with what it says to be their defaults. */
-const table = new Map([...sectionOf('## Options').matchAll(/^\| `([^`]+)` \|([^|]*)\|/gm)].map(([, name, value]) => [name!, value!.trim()]))
+const table = new Map([...sectionOf('All options').matchAll(/^\| `([^`]+)` \|([^|]*)\|/gm)].map(([, name, value]) => [name!, value!.trim()]))
 
 t.test('the table of options has every option of the plugin, and no other', async t => {
   const groups = ['', 'upload', 'upload.limits', 'tasks', 'batch', 'batch.limits', 'batch.headers', 'docs', 'idempotency']

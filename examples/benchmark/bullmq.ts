@@ -8,7 +8,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Queue, QueueEvents, Worker } from 'bullmq'
-import { pino } from 'pino'
+import Fastify from 'fastify'
 import { bullmq } from '../../lib/tasks/bullmq.js'
 import { lookUntil } from '../../lib/tasks/look.js'
 import { createTaskRunner } from '../../lib/tasks/run-task.js'
@@ -94,7 +94,7 @@ async function closeAll (...all: { close (): Promise<void> }[]): Promise<void> {
 
 async function ours (connection: { host: string, port: number }): Promise<Contestant> {
   const engine = bullmq({ connection })
-  const log = pino({ level: 'silent' })
+  const { log } = Fastify({ logger: { level: 'silent' } })
   await engine.start!({
     runTask: createTaskRunner({ handlers: { echo: { handler: payload => payload } }, timeout: 30_000, retries: 0 }),
     limits: { concurrency: CONCURRENCY, maxRunning: CONCURRENCY, maxQueued: 1_000_000, ttl: 60_000 },

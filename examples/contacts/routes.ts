@@ -14,7 +14,9 @@ const DESCRIPTION = 'All items share one transaction, each in a savepoint: one t
 /** How Fastify answers a query that is none. */
 const BadRequest = Type.Object({ statusCode: Type.Integer(), code: Type.String(), error: Type.String(), message: Type.String() })
 
-const manyOf = <T extends TSchema>(item: T) => Type.Array(item, { minItems: 1, maxItems: 1000 })
+/** What the document says of a route that takes many contacts, or numbers of contacts. */
+const schemaOf = <T extends TSchema>(operationId: string, summary: string, item: T) =>
+  ({ operationId, summary, description: DESCRIPTION, tags: ['contacts'], body: Type.Array(item, { minItems: 1, maxItems: 1000 }) })
 
 export const contactRoutes: FastifyPluginAsyncTypebox<{ db: PGlite }> = async (app, { db }) => {
   /** Answers what became of each item of the request, after commit. */
@@ -26,36 +28,18 @@ export const contactRoutes: FastifyPluginAsyncTypebox<{ db: PGlite }> = async (a
 
   app.post('/contacts', {
     config: { multiStatus: created },
-    schema: {
-      operationId: 'createContacts',
-      summary: 'Create several contacts',
-      description: DESCRIPTION,
-      tags: ['contacts'],
-      body: manyOf(NewContact)
-    }
+    schema: schemaOf('createContacts', 'Create several contacts', NewContact)
   }, (request, reply) => answer(request, reply, request.body, insertContact))
 
   app.patch('/contacts', {
     config: { multiStatus: updated },
-    schema: {
-      operationId: 'updateContacts',
-      summary: 'Change several contacts',
-      description: DESCRIPTION,
-      tags: ['contacts'],
-      body: manyOf(ContactChange)
-    }
+    schema: schemaOf('updateContacts', 'Change several contacts', ContactChange)
   }, (request, reply) => answer(request, reply, request.body, updateContact))
 
   // Not DELETE, because what the body of one means is not defined (RFC 9110 section 9.3.5), and proxies drop it.
   app.post('/contacts/delete', {
     config: { multiStatus: deleted },
-    schema: {
-      operationId: 'deleteContacts',
-      summary: 'Delete several contacts',
-      description: DESCRIPTION,
-      tags: ['contacts'],
-      body: manyOf(ContactKey)
-    }
+    schema: schemaOf('deleteContacts', 'Delete several contacts', ContactKey)
   }, (request, reply) => answer(request, reply, request.body, deleteContact))
 
   app.get('/contacts', {

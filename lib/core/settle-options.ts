@@ -19,7 +19,7 @@ export interface SettleOptions<T = unknown> {
 }
 
 /** Node fires a longer timer at once. */
-export const MAX_TIMEOUT = 2 ** 31 - 1
+const MAX_TIMEOUT = 2 ** 31 - 1
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
 export function checkSettleOptions<T> (options: SettleOptions<T>): SettleOptions<T> {
