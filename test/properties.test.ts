@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import fc from 'fast-check'
 import type { LightMyRequestResponse } from 'fastify'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { plainFrame } from '../lib/core/answer-body.js'
 import { createCompiler } from '../lib/core/item-validator.js'
 import { parsePrefer, readPreferences } from '../lib/core/preferences.js'
@@ -16,31 +16,16 @@ import { bulkRoute, defineContract, generic, settle, settleEach, tasks, uploads,
 import { build } from './fixtures/build.js'
 import { anyFate, createClock, isPossible, meet, type Clock, type Fate } from './fixtures/fates.js'
 import { anyGiven, type Given } from './fixtures/given.js'
+import { noteUnhandled, timers, turns } from './fixtures/leaks.js'
 
 // The tests look at the timers of the whole process.
 t.jobs = 1
-
-const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
 
 /** Waits until nothing is left of the work of a run before, which takes no second; what takes longer is nobody's work any more. */
 async function settleDown (): Promise<void> {
   for (const end = Date.now() + 10_000; timers() > 0; await new Promise(resolve => setImmediate(resolve))) {
     assert.ok(Date.now() < end, 'no timer is left')
   }
-}
-
-/** Two turns of the event loop: Node reports an unhandled rejection after the microtasks of the turn it is in. */
-async function turns (): Promise<void> {
-  for (let left = 2; left > 0; left--) await new Promise(resolve => setImmediate(resolve))
-}
-
-/** The rejections that nobody handled, from now to the end of the test. */
-function noteUnhandled (t: Test): unknown[] {
-  const unhandled: unknown[] = []
-  const note = (reason: unknown) => { unhandled.push(reason) }
-  process.on('unhandledRejection', note)
-  t.teardown(() => process.off('unhandledRejection', note))
-  return unhandled
 }
 
 /** Where the items come from; some sources break after the last one. */

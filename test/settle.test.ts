@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { ItemError, settle, type Outcome, type SettleOptions } from '../lib/index.js'
+import { noteUnhandled, timers, turns } from './fixtures/leaks.js'
 
 // The tests look at the timers of the whole process.
 t.jobs = 1
@@ -18,23 +19,6 @@ const range = (length: number) => Array.from({ length }, (_, index) => index)
 function brief (outcome: Outcome<unknown>): unknown {
   if (outcome.status === 'fulfilled') return outcome.value
   return outcome.reason instanceof ItemError ? outcome.reason.code : (outcome.reason as Error).message
-}
-
-const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
-
-/** The rejections that nobody handled, from now to the end of the test. */
-function noteUnhandled (t: Test): unknown[] {
-  const unhandled: unknown[] = []
-  const note = (reason: unknown) => { unhandled.push(reason) }
-  process.on('unhandledRejection', note)
-  t.teardown(() => process.off('unhandledRejection', note))
-  return unhandled
-}
-
-/** Two turns of the event loop: Node reports an unhandled rejection after the microtasks of the turn it is in. */
-async function turns (): Promise<void> {
-  await new Promise(resolve => setImmediate(resolve))
-  await new Promise(resolve => setImmediate(resolve))
 }
 
 /** A worker whose items end when they are told to. */
