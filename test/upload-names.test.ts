@@ -71,6 +71,7 @@ t.test('the header of a part is read in every way that clients write it', async 
     [`${disposition}; filename=bare.txt`, uploaded('bare.txt')],
     [`${disposition}; filename=bare.txt ; size=1`, uploaded('bare.txt')],
     [`${disposition};filename="close.txt"`, uploaded('close.txt')],
+    [`${disposition};; no value; ="no name"; filename="odd.txt"`, uploaded('odd.txt')],
     [`${disposition}; filename = "spaced.txt"`, uploaded('spaced.txt')],
     ['content-disposition: FORM-DATA; NAME="files"; FILENAME="upper.txt"', uploaded('upper.txt')],
     ['Content-Disposition: form-data; filename="first.txt"; name="files"', uploaded('first.txt')],
