@@ -97,7 +97,7 @@ async function answer (
   request: FastifyRequest, reply: FastifyReply, settings: StreamSettings, source: StreamSource, output: LineOutput, minimal: boolean
 ): Promise<void> {
   const signal = reply.batchSignal()
-  signal.addEventListener('abort', () => closeSoon(reply, output), { once: true })
+  signal.addEventListener('abort', () => closeSoon(request, reply, output), { once: true })
   const writeLine = createLineWriter(reply, settings.contract, minimal)
   const report = beginReport(batchOf(reply))
   let [total, failed] = [0, 0]
@@ -126,14 +126,17 @@ async function answer (
 const LAST_WORDS = 1_000
 
 /**
- * A client that goes on sending, or reads no more, does not keep the connection of an answer that was cut. It is the
- * response that ends it: a request that has been read to its end is destroyed already, and can end nothing.
+ * A client that goes on sending, or reads no more, does not keep the connection of an answer that was cut. Either message
+ * can be the one that is still open, and only that one can end the connection.
  */
-function closeSoon ({ raw }: FastifyReply, output: LineOutput): void {
+function closeSoon ({ raw: request }: FastifyRequest, { raw: response }: FastifyReply, output: LineOutput): void {
   output.release()
-  if (raw.destroyed) return
-  const timer = setTimeout(() => raw.destroy(), LAST_WORDS)
-  raw.once('close', () => clearTimeout(timer))
+  if (response.destroyed) return
+  const messages = [request, response]
+  const timer = setTimeout(() => { for (const message of messages) message.destroy() }, LAST_WORDS)
+  for (const message of messages) {
+    message.once('close', () => { if (messages.every(({ destroyed }) => destroyed)) clearTimeout(timer) })
+  }
 }
 
 type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | undefined) => { text: string, failed: boolean, code: string | undefined }
