@@ -77,8 +77,7 @@ t.test('keys in the log are few, short, and cannot pretend to be lines of their 
 
   t.equal((lines.find(({ msg }) => msg === 'batch ended')!.failing as unknown[]).length, 5)
   const { key } = lines.find(({ msg }) => msg === 'item has succeeded')!
-  t.match(key, /^2\n\{"level":30\}\u001b\[2J\\u202ex+\.\.\.$/)
-  t.ok((key as string).length < 80)
+  t.equal(key, `${evil.slice(0, 64).replace('\u202e', '\\u202e')}...`)
 })
 
 t.test('at debug there is a line for each item too', async t => {
