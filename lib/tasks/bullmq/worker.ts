@@ -12,7 +12,7 @@ import { writeResult, type ResultText } from '../result.js'
 import type { RunTask, TaskEnd } from '../run-task.js'
 import type { Channel } from './channel.js'
 import { followCopies, isLost } from './connection.js'
-import { createGate } from './gate.js'
+import { createGate, type Gate } from './gate.js'
 import { BATCH_JOB, QUEUE, type TaskJob } from './jobs.js'
 import { Begin, type Records } from './records.js'
 
@@ -51,98 +51,19 @@ const SUSPECT_AFTER = 2
 /** Milliseconds to give tasks back when the worker closes. */
 const LAST_WORDS = 1_000
 
+/** What a worker has in hand. */
+interface Shift {
+  readonly options: TaskWorkerOptions
+  readonly gate: Gate
+  readonly running: Set<Running>
+  readonly closing: AbortController
+}
+
 export function startWorker (options: TaskWorkerOptions): TaskWorker {
-  const { redis, prefix, records, channel, runTask, maxRunning, lockDuration, log, logOf } = options
-  const gate = createGate()
-  const running = new Set<Running>()
-  const closing = new AbortController()
-
-  /** What it throws makes BullMQ keep the job, and anything else would make it a failure without a result. */
-  async function process (job: Job, token?: string): Promise<void> {
-    if (job.name === BATCH_JOB && job.data.batchId === undefined) return
-    try {
-      const end = await attempt(job.data as TaskJob, job)
-      if (end?.retryIn !== undefined) return await delay(job, end.retryIn, token)
-      if (end !== undefined) await record(job.data as TaskJob, end.result)
-    } catch (error) {
-      if (error instanceof DelayedError) throw error
-      if (!closing.signal.aborted) log.error({ err: error, job: job.id }, 'task not recorded; it will run again')
-      await job.moveToWait(token).catch(() => {})
-      throw new WaitingError()
-    }
-  }
-
-  /** @returns undefined when there is nothing to record, as the task has its result */
-  async function attempt ({ batchId, index, task }: TaskJob, job: Job): Promise<TaskEnd | undefined> {
-    const alone = job.stalledCounter >= SUSPECT_AFTER
-    const leave = await gate.enter(alone)
-    const one: Running = { batchId, index, canceller: createCanceller() }
-    try {
-      expectOpen()
-      const state = await records.begin(batchId, { index, alone })
-      if (state === Begin.Settled) return undefined
-      if (state === Begin.KilledBefore) return { result: loseTask(batchId, index, task.taskId), retryIn: undefined }
-      expectOpen()
-      running.add(one)
-      const end = await runTask(task, { batchId, index, attempt: job.attemptsStarted, log: logOf(batchId), canceller: one.canceller })
-      if (closing.signal.aborted && one.canceller.reason !== undefined) {
-        if (alone) await records.handBack(batchId, index)
-        expectOpen()
-      }
-      return end
-    } finally {
-      running.delete(one)
-      leave()
-    }
-  }
-
-  function expectOpen (): void {
-    if (closing.signal.aborted) throw serverClosing()
-  }
-
-  function loseTask (batchId: string, index: number, taskId: Key): TaskResult {
-    const lost = taskLost('each process that it ran in has died')
-    logItemFailure(logOf(batchId), toFailure(lost), lost, index, taskId)
-    return tasks.fail(taskId, toFailure(lost))
-  }
-
-  async function delay (job: Job, ms: number, token?: string): Promise<never> {
-    await job.moveToDelayed(Date.now() + ms, token)
-    throw new DelayedError()
-  }
-
-  async function record ({ batchId, index }: TaskJob, result: TaskResult): Promise<void> {
-    const text = writeWithin(batchId, index, result)
-    while (true) {
-      try {
-        await records.settle(batchId, index, text)
-        return
-      } catch (error) {
-        expectOpen()
-        log.error({ err: error, batchId, index }, 'result not recorded yet')
-        await setTimeout(LOOK_INTERVAL, undefined, { signal: closing.signal })
-      }
-    }
-  }
-
-  function writeWithin (batchId: string, index: number, result: TaskResult): ResultText {
-    const text = writeResult({ index, result }, logOf(batchId))
-    if (Buffer.byteLength(text.json) <= options.maxResultBytes) return text
-    return writeResult({ index, result: tasks.fail(result.taskId as Key, toFailure(resultTooLarge())) }, logOf(batchId))
-  }
-
-  /** Stops what has got a result elsewhere, as by being cancelled. */
-  async function look (): Promise<void> {
-    const batchIds = new Set([...running].map(({ batchId }) => batchId))
-    await Promise.all([...batchIds].map(async batchId => {
-      const ones = [...running].filter(one => one.batchId === batchId)
-      const areOpen = await records.areOpen(batchId, ones.map(({ index }) => index))
-      ones.forEach(({ canceller }, place) => { if (!areOpen[place]) canceller.cancel(cancelled()) })
-    }))
-  }
-
+  const { redis, prefix, channel, maxRunning, lockDuration, log } = options
+  const shift: Shift = { options, gate: createGate(), running: new Set(), closing: new AbortController() }
   const connections = followCopies(redis)
-  const worker = new Worker(QUEUE, process, {
+  const worker = new Worker(QUEUE, (job, token) => work(shift, job, token), {
     connection: redis,
     prefix,
     concurrency: maxRunning,
@@ -152,7 +73,7 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
     maxStalledCount: Number.MAX_SAFE_INTEGER
   })
   worker.on('error', error => log.debug({ err: error }, 'worker'))
-  const lookSafely = () => { if (running.size > 0) look().catch(() => {}) }
+  const lookSafely = () => { if (shift.running.size > 0) look(shift).catch(() => {}) }
   const timer = setInterval(lookSafely, LOOK_INTERVAL)
   channel.onCancel(lookSafely)
 
@@ -160,8 +81,8 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
     async close (grace) {
       const closed = worker.close()
       await within(closed, grace)
-      closing.abort()
-      for (const { canceller } of running) canceller.cancel(serverClosing())
+      shift.closing.abort()
+      for (const { canceller } of shift.running) canceller.cancel(serverClosing())
       // Nothing can be given back to a Redis that is gone.
       await within(Promise.race([closed, isLost(redis)]), LAST_WORDS)
       clearInterval(timer)
@@ -170,6 +91,100 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
       await within(closed, LAST_WORDS)
     }
   }
+}
+
+/** What it throws makes BullMQ keep the job, and anything else would make it a failure without a result. */
+async function work (shift: Shift, job: Job, token?: string): Promise<void> {
+  if (job.name === BATCH_JOB && job.data.batchId === undefined) return
+  try {
+    const end = await attempt(shift, job.data as TaskJob, job)
+    if (end?.retryIn !== undefined) return await delay(job, end.retryIn, token)
+    if (end !== undefined) await record(shift, job.data as TaskJob, end.result)
+  } catch (error) {
+    if (error instanceof DelayedError) throw error
+    if (!shift.closing.signal.aborted) shift.options.log.error({ err: error, job: job.id }, 'task not recorded; it will run again')
+    await job.moveToWait(token).catch(() => {})
+    throw new WaitingError()
+  }
+}
+
+/** @returns undefined when there is nothing to record, as the task has its result */
+async function attempt (shift: Shift, { batchId, index, task }: TaskJob, job: Job): Promise<TaskEnd | undefined> {
+  const { options: { records, logOf }, gate } = shift
+  const alone = job.stalledCounter >= SUSPECT_AFTER
+  const leave = await gate.enter(alone)
+  try {
+    expectOpen(shift)
+    const state = await records.begin(batchId, { index, alone })
+    if (state === Begin.Settled) return undefined
+    if (state === Begin.KilledBefore) return { result: loseTask(logOf(batchId), index, task.taskId), retryIn: undefined }
+    expectOpen(shift)
+    return await run(shift, { batchId, index, task }, job.attemptsStarted, alone)
+  } finally {
+    leave()
+  }
+}
+
+async function run (shift: Shift, { batchId, index, task }: TaskJob, attempt: number, alone: boolean): Promise<TaskEnd> {
+  const { options: { records, runTask, logOf }, running } = shift
+  const one: Running = { batchId, index, canceller: createCanceller() }
+  running.add(one)
+  try {
+    const end = await runTask(task, { batchId, index, attempt, log: logOf(batchId), canceller: one.canceller })
+    if (shift.closing.signal.aborted && one.canceller.reason !== undefined) {
+      if (alone) await records.handBack(batchId, index)
+      expectOpen(shift)
+    }
+    return end
+  } finally {
+    running.delete(one)
+  }
+}
+
+function expectOpen ({ closing }: Shift): void {
+  if (closing.signal.aborted) throw serverClosing()
+}
+
+function loseTask (log: FastifyBaseLogger, index: number, taskId: Key): TaskResult {
+  const lost = taskLost('each process that it ran in has died')
+  logItemFailure(log, toFailure(lost), lost, index, taskId)
+  return tasks.fail(taskId, toFailure(lost))
+}
+
+async function delay (job: Job, ms: number, token?: string): Promise<never> {
+  await job.moveToDelayed(Date.now() + ms, token)
+  throw new DelayedError()
+}
+
+async function record (shift: Shift, { batchId, index }: TaskJob, result: TaskResult): Promise<void> {
+  const { options: { records, log }, closing } = shift
+  const text = writeWithin(shift.options, batchId, index, result)
+  while (true) {
+    try {
+      await records.settle(batchId, index, text)
+      return
+    } catch (error) {
+      expectOpen(shift)
+      log.error({ err: error, batchId, index }, 'result not recorded yet')
+      await setTimeout(LOOK_INTERVAL, undefined, { signal: closing.signal })
+    }
+  }
+}
+
+function writeWithin ({ logOf, maxResultBytes }: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
+  const text = writeResult({ index, result }, logOf(batchId))
+  if (Buffer.byteLength(text.json) <= maxResultBytes) return text
+  return writeResult({ index, result: tasks.fail(result.taskId as Key, toFailure(resultTooLarge())) }, logOf(batchId))
+}
+
+/** Stops what has got a result elsewhere, as by being cancelled. */
+async function look ({ options: { records }, running }: Shift): Promise<void> {
+  const batchIds = new Set([...running].map(({ batchId }) => batchId))
+  await Promise.all([...batchIds].map(async batchId => {
+    const ones = [...running].filter(one => one.batchId === batchId)
+    const areOpen = await records.areOpen(batchId, ones.map(({ index }) => index))
+    ones.forEach(({ canceller }, place) => { if (!areOpen[place]) canceller.cancel(cancelled()) })
+  }))
 }
 
 const serverClosing = (): ItemError => notRun('Server closing')
