@@ -2,6 +2,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
+import type { FailureDetail } from '../../../schemas/index.js'
 import { within } from '../../core/within.js'
 import { EngineClosed, EngineUnavailable, isUnavailable, QueueFull } from '../../errors.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../engine.js'
@@ -28,122 +29,136 @@ const LOGGERS = 1_000
  * @example await app.register(multiStatus, { tasks: { handlers, engine: bullmq({ connection: 'redis://127.0.0.1:6379' }) } })
  */
 export function bullmq (options: BullmqOptions): TaskEngine {
-  const settings = readBullmqOptions(options)
+  const life: Life = { settings: readBullmqOptions(options), loggers: new Map(), parts: undefined, isClosing: false, isClosed: false }
+  return {
+    async start (host) {
+      const { redis } = life.parts = open(life, host)
+      if (redis.status !== 'ready') await within(isReady(redis), START_WAIT)
+    },
+    async submit (batch) {
+      if (life.isClosing) throw new EngineUnavailable('the server is closing')
+      await reach(life, parts => submit(life, parts, batch))
+    },
+    find: batchId => reach(life, ({ records }) => records.find(batchId)),
+    results: batchId => reach(life, ({ records }) => records.results(batchId)),
+    settled: (batchId, after, limit) => reach(life, ({ records }) => records.settled(batchId, after, limit)),
+    cancel: (batchId, waiting) => cancel(life, batchId, waiting),
+    remove: batchId => remove(life, batchId),
+    watch: (batchId, what, onHint) => life.parts?.channel.watch(batchId, what, onHint) ?? (() => {}),
+    async close (grace) {
+      life.isClosing = true
+      if (life.parts !== undefined) await closeParts(life.parts, grace)
+      life.isClosed = life.parts !== undefined
+    }
+  }
+}
+
+/** One engine, from when it is made until it is closed. */
+interface Life {
+  readonly settings: ReturnType<typeof readBullmqOptions>
+  /** The loggers of batches that this process has taken. */
+  readonly loggers: Map<string, FastifyBaseLogger>
+  /** Undefined until it is started. */
+  parts: Parts | undefined
+  isClosing: boolean
+  isClosed: boolean
+}
+
+type Parts = ReturnType<typeof open>
+
+function open (life: Life, host: EngineHost) {
+  const { connection, prefix, lockDuration, worker: hasWorker } = life.settings
+  const redis = openFailFast(connection)
+  const subscriber = openPatient(connection)
+  const records = createRecords(createScripts(redis, prefix), lockDuration)
+  const jobs = openJobs(redis, prefix)
+  const channel = openChannel(subscriber, prefix)
+  const tender: Tender = startTender({ records, jobs, lease: lockDuration, log: host.log })
+  const worker = hasWorker ? openWorker(life, host, channel) : undefined
+  return { host, redis, subscriber, records, jobs, channel, tender, worker }
+}
+
+function openWorker ({ settings, loggers }: Life, host: EngineHost, channel: Channel): TaskWorker {
   const { connection, prefix, lockDuration } = settings
-  const loggers = new Map<string, FastifyBaseLogger>()
-  let parts: ReturnType<typeof open> | undefined
-  let isClosing = false
-  let isClosed = false
+  const redis = openPatient(connection)
+  return startWorker({
+    ...settings,
+    redis,
+    channel,
+    records: createRecords(createScripts(redis, prefix), lockDuration),
+    runTask: host.runTask,
+    maxRunning: host.limits.maxRunning,
+    log: host.log,
+    logOf: batchId => loggers.get(batchId) ?? host.log.child({ batchId })
+  })
+}
 
-  function open (host: EngineHost) {
-    const redis = openFailFast(connection)
-    const subscriber = openPatient(connection)
-    const records = createRecords(createScripts(redis, prefix), lockDuration)
-    const jobs = openJobs(redis, prefix)
-    const channel = openChannel(subscriber, prefix)
-    const tender: Tender = startTender({ records, jobs, lease: lockDuration, log: host.log })
-    const worker = settings.worker ? openWorker(host, channel) : undefined
-    return { host, redis, subscriber, records, jobs, channel, tender, worker }
+async function closeParts ({ worker, tender, jobs, redis, subscriber }: Parts, grace: number): Promise<void> {
+  await worker?.close(grace)
+  tender.stop()
+  await jobs.close()
+  await Promise.all([end(redis), end(subscriber)])
+}
+
+/** Everything that clients wait for: it fails as soon as Redis is known not to be there. */
+async function reach<T> ({ parts, isClosed }: Life, use: (parts: Parts) => Promise<T>): Promise<T> {
+  if (parts === undefined) throw new EngineUnavailable('it has not been started')
+  // Who waits for results that Redis cannot give is not to wait for ever.
+  if (isClosed) throw new EngineClosed()
+  if (parts.redis.status !== 'ready') throw new EngineUnavailable('Redis is not connected')
+  try {
+    return await use(parts)
+  } catch (error) {
+    const worded = wordError(error as Error)
+    if (worded !== error && isUnavailable(worded)) parts.host.log.warn({ err: error }, 'Redis cannot be reached')
+    throw worded
   }
+}
 
-  function openWorker (host: EngineHost, channel: Channel): TaskWorker {
-    const redis = openPatient(connection)
-    return startWorker({
-      ...settings,
-      redis,
-      channel,
-      records: createRecords(createScripts(redis, prefix), lockDuration),
-      runTask: host.runTask,
-      maxRunning: host.limits.maxRunning,
-      log: host.log,
-      logOf: batchId => loggers.get(batchId) ?? host.log.child({ batchId })
-    })
+async function submit (life: Life, { records, jobs, tender, host: { limits: { ttl, maxQueued } } }: Parts, batch: NewBatch): Promise<void> {
+  const { batchId, keep } = batch
+  const waiting = await records.create(batch, { ttl, maxQueued, queues: jobs.queues })
+  if (waiting !== undefined) throw new QueueFull(maxQueued, waiting)
+  try {
+    remember(life, batchId, batch.log)
+    if (batch.tasks.length > 0) await jobs.add(batch)
+    if (!await records.accept(batchId)) throw new EngineUnavailable('the batch came too late')
+  } catch (error) {
+    withdraw(life, batchId)
+    throw error
   }
+  if (!keep) tender.adopt(batchId)
+}
 
-  /** Everything that clients wait for: it fails as soon as Redis is known not to be there. */
-  async function reach<T> (use: (started: NonNullable<typeof parts>) => Promise<T>): Promise<T> {
-    if (parts === undefined) throw new EngineUnavailable('it has not been started')
-    // Who waits for results that Redis cannot give is not to wait for ever.
-    if (isClosed) throw new EngineClosed()
-    if (parts.redis.status !== 'ready') throw new EngineUnavailable('Redis is not connected')
-    try {
-      return await use(parts)
-    } catch (error) {
-      const worded = wordError(error as Error)
-      if (worded !== error && isUnavailable(worded)) parts.host.log.warn({ err: error }, 'Redis cannot be reached')
-      throw worded
-    }
+function remember ({ loggers }: Life, batchId: string, log: FastifyBaseLogger): void {
+  loggers.set(batchId, log)
+  if (loggers.size > LOGGERS) loggers.delete(loggers.keys().next().value!)
+}
+
+/** Whether a batch is stored is not known when Redis is gone before it has answered: it is not to run later. */
+async function withdraw (life: Life, batchId: string): Promise<void> {
+  try {
+    await cancel(life, batchId)
+    await remove(life, batchId)
+  } catch {
+    await setTimeout(100, undefined, { ref: false })
+    if (!life.isClosing) await withdraw(life, batchId)
   }
+}
 
-  async function submit (batch: NewBatch): Promise<void> {
-    const { batchId, keep } = batch
-    const { records, jobs, tender, host: { limits: { ttl, maxQueued } } } = parts!
-    const waiting = await records.create(batch, { ttl, maxQueued, queues: jobs.queues })
-    if (waiting !== undefined) throw new QueueFull(maxQueued, waiting)
-    try {
-      remember(batchId, batch.log)
-      if (batch.tasks.length > 0) await jobs.add(batch)
-      if (!await records.accept(batchId)) throw new EngineUnavailable('the batch came too late')
-    } catch (error) {
-      withdraw(batchId)
-      throw error
-    }
-    if (!keep) tender.adopt(batchId)
-  }
-
-  function remember (batchId: string, log: FastifyBaseLogger): void {
-    loggers.set(batchId, log)
-    if (loggers.size > LOGGERS) loggers.delete(loggers.keys().next().value!)
-  }
-
-  /** Whether a batch is stored is not known when Redis is gone before it has answered: it is not to run later. */
-  async function withdraw (batchId: string): Promise<void> {
-    try {
-      await cancel(batchId)
-      await forget(batchId)
-    } catch {
-      await setTimeout(100, undefined, { ref: false })
-      if (!isClosing) await withdraw(batchId)
-    }
-  }
-
-  const cancel: TaskEngine['cancel'] = (batchId, waiting) => reach(async ({ records, jobs }) => {
+function cancel (life: Life, batchId: string, waiting?: FailureDetail): Promise<void> {
+  return reach(life, async ({ records, jobs }) => {
     await records.cancel(batchId, waiting)
     // What is left in the queue would only be taken to find that it has its result.
     await jobs.removeWaiting(batchId)
   })
+}
 
-  const forget = (batchId: string) => reach(async ({ records }) => {
-    loggers.delete(batchId)
+function remove (life: Life, batchId: string): Promise<void> {
+  return reach(life, async ({ records }) => {
+    life.loggers.delete(batchId)
     await records.remove(batchId)
   })
-
-  return {
-    async start (host) {
-      parts = open(host)
-      if (parts.redis.status !== 'ready') await within(isReady(parts.redis), START_WAIT)
-    },
-    async submit (batch) {
-      if (isClosing) throw new EngineUnavailable('the server is closing')
-      await reach(() => submit(batch))
-    },
-    find: batchId => reach(({ records }) => records.find(batchId)),
-    results: batchId => reach(({ records }) => records.results(batchId)),
-    settled: (batchId, after, limit) => reach(({ records }) => records.settled(batchId, after, limit)),
-    cancel,
-    remove: forget,
-    watch: (batchId, what, onHint) => parts?.channel.watch(batchId, what, onHint) ?? (() => {}),
-    async close (grace) {
-      isClosing = true
-      if (parts === undefined) return
-      const { worker, tender, jobs, redis, subscriber } = parts
-      await worker?.close(grace)
-      tender.stop()
-      await jobs.close()
-      await Promise.all([end(redis), end(subscriber)])
-      isClosed = true
-    }
-  }
 }
 
 /** Not `events.once`, which would reject with the first attempt to connect that fails. */
