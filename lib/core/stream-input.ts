@@ -5,6 +5,7 @@ import { invalidItemDetail, invalidLine, lineTooLong, toFailure, tooManyItems } 
 import { keyOf, type ItemRules } from './items.js'
 import { cutLines } from './lines.js'
 import type { Source, Taken } from './source.js'
+import { createWaiters } from './waiters.js'
 
 /** One line of a stream: an item that may run, or why it may not. */
 export interface LineItem {
@@ -37,18 +38,11 @@ export interface StreamSource extends Source<LineItem> {
 export function readLines (
   stream: Readable, rules: LineRules, { maxItems, maxLineBytes }: StreamLimits, onFault: (error: unknown) => void
 ): StreamSource {
-  const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
-  const lines = cutLines(maxLineBytes)
-  let ready: (string | null)[] = []
-  let at = 0
+  const feed = openFeed(stream, maxLineBytes, onFault)
   let count = 0
-  let state: 'open' | 'complete' | 'broken' = 'open'
-  let isReading = false
-  let waiting: (() => void)[] = []
 
   function next (): Taken<LineItem> | undefined {
-    while (at < ready.length) {
-      const line = ready[at++]!
+    for (let line = feed.next(); line !== undefined; line = feed.next()) {
       if (line?.trim() !== '') return { index: count, item: read(line, count++) }
     }
     return undefined
@@ -68,6 +62,44 @@ export function readLines (
     return problems === undefined ? { key, item } : { key, failure: invalidItemDetail(problems) }
   }
 
+  async function take (): Promise<Taken<LineItem> | undefined> {
+    while (feed.isOpen()) {
+      await feed.more()
+      const taken = next()
+      if (taken !== undefined) return taken
+    }
+    return undefined
+  }
+
+  return {
+    size: Infinity,
+    take: () => next() ?? (feed.isOpen() ? take() : undefined),
+    isComplete: feed.isComplete,
+    close: feed.close
+  }
+}
+
+/** The lines of a stream, as many at a time as one chunk holds. */
+interface Feed {
+  /** The next line that is here; null of one that is too long. */
+  next (): string | null | undefined
+  /** Resolves when there may be more lines, or the feed is not open any more. */
+  more (): Promise<void>
+  /** Whether more may come. */
+  isOpen (): boolean
+  isComplete (): boolean
+  close (): void
+}
+
+function openFeed (stream: Readable, maxLineBytes: number, onFault: (error: unknown) => void): Feed {
+  const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+  const lines = cutLines(maxLineBytes)
+  const { wait, wake } = createWaiters()
+  let ready: (string | null)[] = []
+  let at = 0
+  let state: 'open' | 'complete' | 'broken' = 'open'
+  let isReading = false
+
   async function readChunk (): Promise<void> {
     isReading = true
     try {
@@ -85,25 +117,13 @@ export function readLines (
     }
   }
 
-  function wake (): void {
-    const woken = waiting
-    waiting = []
-    for (const resolve of woken) resolve()
-  }
-
-  async function take (): Promise<Taken<LineItem> | undefined> {
-    while (state === 'open') {
-      if (!isReading) readChunk()
-      await new Promise<void>(resolve => { waiting.push(resolve) })
-      const taken = next()
-      if (taken !== undefined) return taken
-    }
-    return undefined
-  }
-
   return {
-    size: Infinity,
-    take: () => next() ?? (state === 'open' ? take() : undefined),
+    next: () => ready[at++],
+    more () {
+      if (!isReading) readChunk()
+      return wait()
+    },
+    isOpen: () => state === 'open',
     isComplete: () => state === 'complete',
     close () {
       if (state === 'open') state = 'broken'

@@ -1,5 +1,6 @@
 // Results -> NDJSON, as fast as they are read and no faster.
 import { Readable } from 'node:stream'
+import { createWaiters } from './waiters.js'
 
 /** Lines on their way to a client. */
 export interface LineOutput {
@@ -21,7 +22,7 @@ export function createOutput (): LineOutput {
   let timer: NodeJS.Immediate | undefined
   let isFull = false
   let isReleased = false
-  let waiting: (() => void)[] = []
+  const { wait, wake } = createWaiters()
 
   const stream = new Readable({
     highWaterMark: 4 * BATCH,
@@ -35,12 +36,6 @@ export function createOutput (): LineOutput {
       done(error)
     }
   })
-
-  function wake (): void {
-    const woken = waiting
-    waiting = []
-    for (const resolve of woken) resolve()
-  }
 
   function release (): void {
     isReleased = true
@@ -62,7 +57,7 @@ export function createOutput (): LineOutput {
       text += line
       if (text.length >= BATCH) flush()
       else timer ??= setImmediate(flush)
-      if (isFull && !isReleased) return new Promise(resolve => { waiting.push(resolve) })
+      if (isFull && !isReleased) return wait()
     },
     end () {
       flush()

@@ -1,5 +1,5 @@
 // The tasks of one batch on their way through the in-process engine.
-import { tasks, type FailureDetail, type Key } from '../../schemas/index.js'
+import { tasks, type FailureDetail } from '../../schemas/index.js'
 import { createCanceller } from '../core/attempt.js'
 import { cancelled, toFailure } from '../errors.js'
 import type { NewBatch, PlacedResult, PlacedTask } from './engine.js'
@@ -29,28 +29,19 @@ export interface RunOptions {
 interface Try extends PlacedTask, TaskAttempt {}
 
 export function createRun ({ batchId, tasks: given, log }: NewBatch, options: RunOptions): BatchRun {
-  let placed = given
   const { runTask, concurrency, onResult, onReady } = options
   const canceller = createCanceller()
-  const retries: Try[] = []
-  const pauses = new Map<Try, NodeJS.Timeout>()
-  let begun = 0
+  const queue = createQueue(given)
+  const again = createRetries<Try>(onReady)
   // Begun and without a result, also those that wait to be tried again: with a concurrency of 1, tasks run in order.
   let open = 0
 
   function next (): Try {
-    if (retries.length > 0) return retries.shift()!
+    const retried = again.take()
+    if (retried !== undefined) return retried
     open++
-    const { index, task } = placed[begun++]!
-    const one = { index, task, attempt: 1, batchId, log, canceller }
-    if (begun === placed.length) forget()
-    return one
-  }
-
-  /** Lets go of the tasks, which may be large, although the batch may be kept for long. */
-  function forget (): void {
-    placed = []
-    begun = 0
+    const { index, task } = queue.take()
+    return { index, task, attempt: 1, batchId, log, canceller }
   }
 
   function note (one: Try, { result, retryIn }: TaskEnd): void {
@@ -58,21 +49,12 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
       open--
       return onResult({ index: one.index, result })
     }
-    const again = { ...one, attempt: one.attempt + 1 }
-    pauses.set(again, setTimeout(() => {
-      pauses.delete(again)
-      retries.push(again)
-      onReady()
-    }, retryIn))
-  }
-
-  function fail ({ index, task }: PlacedTask, why: FailureDetail): void {
-    onResult({ index, result: tasks.fail(task.taskId as Key, why) })
+    again.add({ ...one, attempt: one.attempt + 1 }, retryIn)
   }
 
   const run: BatchRun = {
-    waiting: () => placed.length - begun,
-    isReady: () => retries.length > 0 || (open < concurrency && begun < placed.length),
+    waiting: queue.length,
+    isReady: () => again.isReady() || (open < concurrency && queue.length() > 0),
     startNext (onEnded) {
       const one = next()
       let isRunning = true
@@ -87,15 +69,71 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
     },
     cancel (why = toFailure(cancelled())) {
       const stopped = toFailure(cancelled())
-      const notBegun = placed.slice(begun)
-      const again = [...retries.splice(0), ...pauses.keys()]
-      forget()
-      for (const timer of pauses.values()) clearTimeout(timer)
-      pauses.clear()
+      const [notBegun, begunBefore] = [queue.clear(), again.clear()]
       canceller.cancel(cancelled())
-      for (const one of again) fail(one, stopped)
-      for (const one of notBegun) fail(one, why)
+      for (const one of begunBefore) onResult(failed(one, stopped))
+      for (const one of notBegun) onResult(failed(one, why))
     }
   }
   return run
+}
+
+function failed ({ index, task }: PlacedTask, why: FailureDetail): PlacedResult {
+  return { index, result: tasks.fail(task.taskId, why) }
+}
+
+/** The tasks that have not begun. */
+function createQueue (given: readonly PlacedTask[]) {
+  let placed = given
+  let begun = 0
+
+  /** Lets go of the tasks, which may be large, although the batch may be kept for long. */
+  function clear (): PlacedTask[] {
+    const left = placed.slice(begun)
+    placed = []
+    begun = 0
+    return left
+  }
+  return {
+    clear,
+    length: () => placed.length - begun,
+    take (): PlacedTask {
+      const one = placed[begun++]!
+      if (begun === placed.length) clear()
+      return one
+    }
+  }
+}
+
+/** What is to be tried again. */
+interface Retries<T> {
+  /** @param ms after which it is ready */
+  add (one: T, ms: number): void
+  isReady (): boolean
+  /** One that is ready. */
+  take (): T | undefined
+  /** Gives up all of them. @returns them */
+  clear (): T[]
+}
+
+function createRetries<T> (onReady: () => void): Retries<T> {
+  const ready: T[] = []
+  const pauses = new Map<T, NodeJS.Timeout>()
+  return {
+    add (one, ms) {
+      pauses.set(one, setTimeout(() => {
+        pauses.delete(one)
+        ready.push(one)
+        onReady()
+      }, ms))
+    },
+    isReady: () => ready.length > 0,
+    take: () => ready.shift(),
+    clear () {
+      const all = [...ready.splice(0), ...pauses.keys()]
+      for (const timer of pauses.values()) clearTimeout(timer)
+      pauses.clear()
+      return all
+    }
+  }
 }

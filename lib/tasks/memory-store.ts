@@ -36,17 +36,13 @@ export interface StoreOptions {
 const REMEMBERED = 10_000
 
 export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: StoreOptions): Store<T> {
-  const entries = new Map<string, T>()
-  /** When each finished batch expires, by a clock that nobody sets; as all have the same time to live, the first one is the next. */
-  const expiries = new Map<string, number>()
+  const shelf = createShelf<T>(maxBatches, maxBytes)
+  const expiries = createExpiries(ttl, expire)
   const expired = new Set<string>()
-  let used = 0
-  let timer: NodeJS.Timeout | undefined
 
   function remove (batchId: string): void {
-    used -= entries.get(batchId)?.bytes ?? 0
-    entries.delete(batchId)
-    expiries.delete(batchId)
+    shelf.remove(batchId)
+    expiries.remove(batchId)
   }
 
   function expire (batchId: string): void {
@@ -57,14 +53,38 @@ export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: 
 
   /** Forgets batches that have been read, the oldest first, until there is room. */
   function makeRoom (batches: number, bytes: number): boolean {
-    const hasRoom = () => entries.size + batches <= maxBatches && used + bytes <= maxBytes
-    if (hasRoom()) return true
-    for (const batchId of [...expiries.keys()]) {
-      if (entries.get(batchId)!.isRead) expire(batchId)
-      if (hasRoom()) return true
+    if (shelf.hasRoom(batches, bytes)) return true
+    for (const batchId of expiries.ids()) {
+      if (shelf.get(batchId)!.isRead) expire(batchId)
+      if (shelf.hasRoom(batches, bytes)) return true
     }
     return false
   }
+
+  return {
+    add (one) {
+      if (!makeRoom(1, one.bytes)) throw new StoreFull(`at most ${maxBatches} batches and ${maxBytes} bytes are kept`)
+      shelf.put(one)
+    },
+    get: batchId => shelf.get(batchId) ?? (expired.has(batchId) ? 'expired' : undefined),
+    grow (one, bytes) {
+      const hasRoom = makeRoom(0, bytes)
+      if (hasRoom) shelf.resize(one, bytes)
+      return hasRoom
+    },
+    finish (one, bytes) {
+      shelf.resize(one, -bytes)
+      expiries.add(one.batchId)
+    },
+    remove,
+    close: expiries.close
+  }
+}
+
+/** When each finished batch expires, by a clock that nobody sets; as all have the same time to live, the first one is the next. */
+function createExpiries (ttl: number, expire: (batchId: string) => void) {
+  const expiries = new Map<string, number>()
+  let timer: NodeJS.Timeout | undefined
 
   function schedule (): void {
     const next = first(expiries.values())
@@ -76,30 +96,39 @@ export function createStore<T extends Keepable> ({ maxBatches, maxBytes, ttl }: 
     }, Math.max(1, next - performance.now()))
     timer.unref()
   }
-
   return {
-    add (one) {
-      if (!makeRoom(1, one.bytes)) throw new StoreFull(`at most ${maxBatches} batches and ${maxBytes} bytes are kept`)
+    /** The oldest first. */
+    ids: () => [...expiries.keys()],
+    add (batchId: string): void {
+      expiries.set(batchId, performance.now() + ttl)
+      schedule()
+    },
+    remove: (batchId: string) => { expiries.delete(batchId) },
+    close (): void {
+      clearTimeout(timer)
+      expiries.clear()
+    }
+  }
+}
+
+/** What is kept, and how much room it takes. */
+function createShelf<T extends Keepable> (maxBatches: number, maxBytes: number) {
+  const entries = new Map<string, T>()
+  let used = 0
+  return {
+    get: (batchId: string) => entries.get(batchId),
+    hasRoom: (batches: number, bytes: number) => entries.size + batches <= maxBatches && used + bytes <= maxBytes,
+    put (one: T): void {
       entries.set(one.batchId, one)
       used += one.bytes
     },
-    get: batchId => entries.get(batchId) ?? (expired.has(batchId) ? 'expired' : undefined),
-    grow (one, bytes) {
-      if (!makeRoom(0, bytes)) return false
+    resize (one: T, bytes: number): void {
       one.bytes += bytes
       used += bytes
-      return true
     },
-    finish (one, bytes) {
-      one.bytes -= bytes
-      used -= bytes
-      expiries.set(one.batchId, performance.now() + ttl)
-      schedule()
-    },
-    remove,
-    close () {
-      clearTimeout(timer)
-      expiries.clear()
+    remove (batchId: string): void {
+      used -= entries.get(batchId)?.bytes ?? 0
+      entries.delete(batchId)
     }
   }
 }

@@ -5,7 +5,7 @@ import { within } from '../core/within.js'
 import { EngineUnavailable, notRun, QueueFull, toFailure } from '../errors.js'
 import { createEntry, type Entry } from './batch-entry.js'
 import type { EngineHost, NewBatch, TaskEngine } from './engine.js'
-import { createHints } from './hints.js'
+import { createHints, type Hints } from './hints.js'
 import { createStore, type Store } from './memory-store.js'
 import { createScheduler, type Scheduler } from './scheduler.js'
 
@@ -31,81 +31,99 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
   checkInteger('inProcess.maxBytes', maxBytes, 1)
 
   const hints = createHints()
-  /** Batches of which the request waits for the end. */
-  const passing = new Map<string, Entry>()
-  /** Batches that have not ended. */
-  const active = new Set<Entry>()
-  let kept: Store<Entry>
-  let scheduler: Scheduler
-  let host: EngineHost
+  let inside: Inside
   let isClosing = false
 
-  const find = (batchId: string) => passing.get(batchId) ?? kept.get(batchId)
-  const entryOf = (batchId: string) => {
-    const found = find(batchId)
-    return found === 'expired' ? undefined : found
-  }
-
-  function admit (batch: NewBatch): Entry {
-    const { batchId, keep } = batch
-    const entry = createEntry(batch, host, {
-      makeRoom: bytes => kept.grow(entry, bytes),
-      onReady: () => scheduler.wake(entry.run),
-      onResult: () => hints.give(batchId, 'result'),
-      onEnd (taskBytes) {
-        active.delete(entry)
-        if (keep) kept.finish(entry, taskBytes)
-        hints.give(batchId, 'end')
-      }
-    })
-    if (keep) kept.add(entry)
-    else passing.set(batchId, entry)
-    active.add(entry)
-    return entry
-  }
-
   return {
-    start (given) {
-      host = given
-      kept = createStore({ maxBatches, maxBytes, ttl: host.limits.ttl })
-      scheduler = createScheduler(host.limits.maxRunning)
+    start (host) {
+      const kept = createStore<Entry>({ maxBatches, maxBytes, ttl: host.limits.ttl })
+      inside = { host, hints, kept, scheduler: createScheduler(host.limits.maxRunning), passing: new Map(), active: new Set() }
     },
     async submit (batch) {
       if (isClosing) throw new EngineUnavailable('the server is closing')
-      let waiting = batch.tasks.length
-      for (const { run } of active) waiting += run.waiting()
-      if (waiting > host.limits.maxQueued) throw new QueueFull(host.limits.maxQueued, waiting)
-      admit(batch).begin(batch.invalid)
+      expectRoom(inside, batch)
+      admit(inside, batch).begin(batch.invalid)
     },
     async find (batchId) {
-      const found = find(batchId)
+      const found = find(inside, batchId)
       return found === 'expired' ? found : found?.record.info()
     },
     async results (batchId) {
-      const entry = entryOf(batchId)
+      const entry = entryOf(inside, batchId)
       if (!entry?.record.isDone()) return undefined
       entry.isRead = true
       return entry.record.results()
     },
-    async settled (batchId, after, limit) { return entryOf(batchId)?.record.settled(after, limit) },
+    async settled (batchId, after, limit) { return entryOf(inside, batchId)?.record.settled(after, limit) },
     async cancel (batchId, waiting) {
-      const entry = entryOf(batchId)
+      const entry = entryOf(inside, batchId)
       entry?.run.cancel(waiting)
       await entry?.ended
     },
     async remove (batchId) {
-      if (!entryOf(batchId)?.record.isDone()) return
-      passing.delete(batchId)
-      kept.remove(batchId)
+      if (!entryOf(inside, batchId)?.record.isDone()) return
+      inside.passing.delete(batchId)
+      inside.kept.remove(batchId)
     },
     watch: hints.watch,
     async close (grace) {
       isClosing = true
-      const ended = Promise.all([...active].map(entry => entry.ended))
-      await within(ended, grace)
-      for (const { run } of [...active]) run.cancel(toFailure(notRun('Server closing')))
-      await ended
-      kept.close()
+      await endAll(inside, grace)
     }
   }
+}
+
+/** What an engine has in it once it is started. */
+interface Inside {
+  readonly host: EngineHost
+  readonly hints: Hints
+  /** Batches that clients come back for. */
+  readonly kept: Store<Entry>
+  /** Batches of which the request waits for the end. */
+  readonly passing: Map<string, Entry>
+  /** Batches that have not ended. */
+  readonly active: Set<Entry>
+  readonly scheduler: Scheduler
+}
+
+function find ({ passing, kept }: Inside, batchId: string): Entry | 'expired' | undefined {
+  return passing.get(batchId) ?? kept.get(batchId)
+}
+
+function entryOf (inside: Inside, batchId: string): Entry | undefined {
+  const found = find(inside, batchId)
+  return found === 'expired' ? undefined : found
+}
+
+/** @throws FST_MULTI_STATUS_QUEUE_FULL */
+function expectRoom ({ active, host: { limits: { maxQueued } } }: Inside, batch: NewBatch): void {
+  let waiting = batch.tasks.length
+  for (const { run } of active) waiting += run.waiting()
+  if (waiting > maxQueued) throw new QueueFull(maxQueued, waiting)
+}
+
+function admit ({ host, hints, kept, passing, active, scheduler }: Inside, batch: NewBatch): Entry {
+  const { batchId, keep } = batch
+  const entry = createEntry(batch, host, {
+    makeRoom: bytes => kept.grow(entry, bytes),
+    onReady: () => scheduler.wake(entry.run),
+    onResult: () => hints.give(batchId, 'result'),
+    onEnd (taskBytes) {
+      active.delete(entry)
+      if (keep) kept.finish(entry, taskBytes)
+      hints.give(batchId, 'end')
+    }
+  })
+  if (keep) kept.add(entry)
+  else passing.set(batchId, entry)
+  active.add(entry)
+  return entry
+}
+
+async function endAll ({ active, kept }: Inside, grace: number): Promise<void> {
+  const ended = Promise.all([...active].map(entry => entry.ended))
+  await within(ended, grace)
+  for (const { run } of [...active]) run.cancel(toFailure(notRun('Server closing')))
+  await ended
+  kept.close()
 }

@@ -33,13 +33,44 @@ export interface IntakeOptions {
   readonly signal: AbortSignal
 }
 
-export function createIntake (file: IncomingFile, meter: Meter, { storage, limits, accept, signal }: IntakeOptions): Intake {
+export function createIntake (file: IncomingFile, meter: Meter, options: IntakeOptions): Intake {
+  const content = createContent(file, meter, options)
+  let failed: { reason: unknown } | undefined
+
+  const fail = async (reason: unknown) => {
+    failed ??= { reason }
+    await content.discard()
+  }
+
+  return {
+    begin () {
+      try {
+        meter.beginFile()
+        if (file.refused !== undefined) throw file.refused
+        checkFileName(file.name!, options.limits.nameBytes)
+      } catch (reason) {
+        failed = { reason }
+      }
+    },
+    async take (chunk) {
+      meter.add(chunk.length)
+      if (failed === undefined) await content.store(chunk).catch(fail)
+    },
+    fail,
+    async end () {
+      const stored = failed === undefined ? await content.complete().catch(fail) : undefined
+      return stored ?? failed!
+    }
+  }
+}
+
+/** What a file has in it, on its way into the storage; every step throws what is wrong. */
+function createContent (file: IncomingFile, meter: Meter, { storage, accept, signal }: IntakeOptions) {
   const hash = createHash('sha256')
   const head: Buffer[] = []
   let size = 0
   let type = file.type
   let sink: Sink | undefined
-  let failed: { reason: unknown } | undefined
 
   /** The storage is told of a file only once its first bytes have said what it is. */
   const openSink = async () => {
@@ -48,46 +79,27 @@ export function createIntake (file: IncomingFile, meter: Meter, { storage, limit
     sink = await storage.open({ name: file.name!, type })
     if (first.length > 0) await sink.write(first)
   }
-  const store = async (chunk: Buffer) => {
-    signal.throwIfAborted()
-    meter.check()
-    size += chunk.length
-    hash.update(chunk)
-    if (sink !== undefined) return sink.write(chunk)
-    head.push(chunk)
-    if (size >= HEAD_SIZE) await openSink()
-  }
-  const complete = async (): Promise<StoredFile> => {
-    if (sink === undefined) await openSink()
-    const sha256 = hash.digest('hex')
-    checkSum(await file.sha256, sha256)
-    return { sink: sink!, size, type, sha256 }
-  }
-  const fail = async (reason: unknown) => {
-    failed ??= { reason }
-    const unwanted = sink
-    sink = undefined
-    await unwanted?.discard()
-  }
 
   return {
-    begin () {
-      try {
-        meter.beginFile()
-        if (file.refused !== undefined) throw file.refused
-        checkFileName(file.name!, limits.nameBytes)
-      } catch (reason) {
-        failed = { reason }
-      }
+    async store (chunk: Buffer): Promise<void> {
+      signal.throwIfAborted()
+      meter.check()
+      size += chunk.length
+      hash.update(chunk)
+      if (sink !== undefined) return sink.write(chunk)
+      head.push(chunk)
+      if (size >= HEAD_SIZE) await openSink()
     },
-    async take (chunk) {
-      meter.add(chunk.length)
-      if (failed === undefined) await store(chunk).catch(fail)
+    async complete (): Promise<StoredFile> {
+      if (sink === undefined) await openSink()
+      const sha256 = hash.digest('hex')
+      checkSum(await file.sha256, sha256)
+      return { sink: sink!, size, type, sha256 }
     },
-    fail,
-    async end () {
-      const stored = failed === undefined ? await complete().catch(fail) : undefined
-      return stored ?? failed!
+    async discard (): Promise<void> {
+      const unwanted = sink
+      sink = undefined
+      await unwanted?.discard()
     }
   }
 }

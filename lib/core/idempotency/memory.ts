@@ -32,6 +32,36 @@ export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): Idem
   checkMembers('memoryIdempotency', options, MEMBERS)
   checkInteger('memoryIdempotency.maxEntries', maxEntries, 1)
   checkInteger('memoryIdempotency.maxBytes', maxBytes, 1)
+  const entries = createEntries(maxEntries, maxBytes)
+
+  return {
+    async claim (key, { token, fingerprint }, ttl) {
+      const held = entries.find(key)
+      if (held !== undefined) return { fingerprint: held.fingerprint, ...(held.answer !== undefined && { answer: held.answer }) }
+      entries.put(key, { token, fingerprint, bytes: 0 }, ttl)
+    },
+    async renew (key, token, ttl) {
+      const held = entries.find(key)
+      if (held?.token !== token) return false
+      entries.renew(key, held, ttl)
+      return true
+    },
+    async complete (key, { token, fingerprint }, answer, ttl) {
+      const held = entries.find(key)
+      if (held !== undefined && held.token !== token) return false
+      const size = answer.body?.length ?? 0
+      if (size > maxBytes) throw new Error(`The store takes ${maxBytes} bytes; this answer has ${size}`)
+      entries.put(key, { fingerprint, answer, bytes: size }, ttl)
+      return true
+    },
+    async release (key, token) {
+      if (entries.find(key)?.token === token) entries.remove(key)
+    }
+  }
+}
+
+/** What is kept, within its bounds. */
+function createEntries (maxEntries: number, maxBytes: number) {
   /** The oldest first. */
   const entries = new Map<string, Entry>()
   let bytes = 0
@@ -40,11 +70,6 @@ export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): Idem
     bytes -= entries.get(key)?.bytes ?? 0
     entries.delete(key)
   }
-  const find = (key: string) => {
-    const entry = entries.get(key)
-    if (entry === undefined || entry.expires > performance.now()) return entry
-    remove(key)
-  }
   const makeRoom = (size: number) => {
     for (const [key, { answer, expires }] of entries) {
       if (entries.size < maxEntries && bytes + size <= maxBytes) return
@@ -52,35 +77,21 @@ export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): Idem
     }
     if (entries.size >= maxEntries) throw new Error(`The store takes ${maxEntries} keys, and under all of them a request is running`)
   }
-  const put = (key: string, entry: Omit<Entry, 'expires'>, ttl: number) => {
-    remove(key)
-    makeRoom(entry.bytes)
-    entries.set(key, { ...entry, expires: performance.now() + ttl })
-    bytes += entry.bytes
-  }
-
   return {
-    async claim (key, { token, fingerprint }, ttl) {
-      const held = find(key)
-      if (held !== undefined) return { fingerprint: held.fingerprint, ...(held.answer !== undefined && { answer: held.answer }) }
-      put(key, { token, fingerprint, bytes: 0 }, ttl)
+    remove,
+    find (key: string): Entry | undefined {
+      const entry = entries.get(key)
+      if (entry === undefined || entry.expires > performance.now()) return entry
+      remove(key)
     },
-    async renew (key, token, ttl) {
-      const held = find(key)
-      if (held?.token !== token) return false
-      entries.set(key, { ...held, expires: performance.now() + ttl })
-      return true
+    put (key: string, entry: Omit<Entry, 'expires'>, ttl: number): void {
+      remove(key)
+      makeRoom(entry.bytes)
+      entries.set(key, { ...entry, expires: performance.now() + ttl })
+      bytes += entry.bytes
     },
-    async complete (key, { token, fingerprint }, answer, ttl) {
-      const held = find(key)
-      if (held !== undefined && held.token !== token) return false
-      const size = answer.body?.length ?? 0
-      if (size > maxBytes) throw new Error(`The store takes ${maxBytes} bytes; this answer has ${size}`)
-      put(key, { fingerprint, answer, bytes: size }, ttl)
-      return true
-    },
-    async release (key, token) {
-      if (find(key)?.token === token) remove(key)
+    renew (key: string, entry: Entry, ttl: number): void {
+      entries.set(key, { ...entry, expires: performance.now() + ttl })
     }
   }
 }

@@ -38,13 +38,8 @@ export function createRecords (run: RunScript, lease: number) {
 
   return {
     /** @returns how many tasks would wait, if that is too many; nothing is kept then */
-    async create (batch: NewBatch, { ttl, maxQueued, queues }: Admission): Promise<number | undefined> {
-      const { batchId, total, keep, owner } = batch
-      const waiting = await run('create', batchId, [
-        total, Date.now(), keep ? ttl : PASSING_TTL, keep ? 1 : 0, idsOf(batch), owner === undefined ? '' : JSON.stringify(owner),
-        UNTIL_ACCEPTED, batch.tasks.length, maxQueued,
-        ...batch.invalid.flatMap(placed => [placed.index, writeResult(placed, batch.log).json])
-      ], queues) as number
+    async create (batch: NewBatch, admission: Admission): Promise<number | undefined> {
+      const waiting = await run('create', batch.batchId, describe(batch, admission), admission.queues) as number
       return waiting === 0 ? undefined : waiting
     },
     /** The batch is whole. @returns false when that comes too late */
@@ -69,10 +64,7 @@ export function createRecords (run: RunScript, lease: number) {
     },
     async results (batchId: string): Promise<TaskResult[] | undefined> {
       const log = await run('results', batchId) as string[] | null
-      if (log === null) return undefined
-      const results: TaskResult[] = new Array(log.length)
-      for (const { index, result } of log.map(readEntry)) results[index] = result
-      return results
+      return log === null ? undefined : inOrder(log.map(readEntry))
     },
     async settled (batchId: string, after: number, limit: number): Promise<SettledTask[] | undefined> {
       return (await run('settled', batchId, [after, limit]) as string[] | null)?.map(readEntry)
@@ -86,6 +78,16 @@ export function createRecords (run: RunScript, lease: number) {
   }
 }
 
+/** What the record of a batch begins with. */
+function describe (batch: NewBatch, { ttl, maxQueued }: Admission): (string | number)[] {
+  const { total, keep, owner } = batch
+  return [
+    total, Date.now(), keep ? ttl : PASSING_TTL, keep ? 1 : 0, idsOf(batch), owner === undefined ? '' : JSON.stringify(owner),
+    UNTIL_ACCEPTED, batch.tasks.length, maxQueued,
+    ...batch.invalid.flatMap(placed => [placed.index, writeResult(placed, batch.log).json])
+  ]
+}
+
 /** What every task is called, each in JSON, because Lua would lose digits of a large number. */
 function idsOf ({ total, tasks, invalid }: NewBatch): string {
   const ids = new Array<string>(total)
@@ -97,6 +99,12 @@ function idsOf ({ total, tasks, invalid }: NewBatch): string {
 /** A failed result without its first member, which is the name of the task. */
 function afterId (why: FailureDetail): string {
   return JSON.stringify(tasks.fail(0, why)).slice('{"taskId":0'.length)
+}
+
+function inOrder (settled: readonly SettledTask[]): TaskResult[] {
+  const results: TaskResult[] = new Array(settled.length)
+  for (const { index, result } of settled) results[index] = result
+  return results
 }
 
 function readInfo (batchId: string, [total, succeeded, settled, createdAt, owner]: [string, string, number, string, string?]): BatchInfo {
