@@ -330,7 +330,7 @@ t.test('the serializer: always JSON, one result for each, with its key, and as m
       const written = (JSON.parse(text) as Record<string, Result[]>)[envelope]!
       assert.equal(written.length, all.length)
       if (own === undefined) return
-      assert.equal(serialization.failed, written.filter(({ status }) => status === failureWord).length)
+      assert.equal(serialization.failed(), written.filter(({ status }) => status === failureWord).length)
       for (const [index, one] of written.entries()) {
         assert.ok([...own.successWords, failureWord].includes(one.status as string), `result ${index} has a status of nobody's`)
         const key = keyIn(results[index], name, isKeyOf.get(own)!)
