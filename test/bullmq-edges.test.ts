@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap'
 import { bullmq, createWorker, type WorkerOptions } from '../lib/tasks/bullmq.js'
 import { Redis } from 'ioredis'
+import type { BatchEnd } from '../lib/index.js'
 import type { FastifyBaseLogger } from 'fastify'
 import { startProxy } from './fixtures/proxy.js'
 import { hasRedisServer, startRedisServer, type RedisServer } from './fixtures/redis-server.js'
@@ -278,4 +279,39 @@ t.test('an engine that has not been started says so, and can be closed', async t
   await t.rejects(engine.find('x'), { code: 'FST_MULTI_STATUS_ENGINE_UNAVAILABLE', message: /it has not been started/ })
   engine.watch('x', 'end', () => {})()
   await engine.close(0)
+})
+
+t.test('the end of a batch is told of in the process that has taken it, wherever its tasks have run', { skip }, async t => {
+  const server = await startServer(t)
+  const redis = server.client()
+  const engine = await openEngine(t, server)
+  const ends: BatchEnd[] = []
+  const onEnd = (end: BatchEnd) => { ends.push(end) }
+  const [batch, removed, waiting] = [batchOf(['echo', 'newer', 'echo'], { onEnd }), batchOf(['later'], { onEnd }), batchOf(['later'], { onEnd })]
+  await engine.submit(batch)
+  await engine.submit(waiting)
+  await engine.submit(removed)
+  await engine.remove(removed.batchId)
+  await engine.cancel(removed.batchId)
+  await redis.client('KILL', 'TYPE', 'pubsub')
+  openWorker(t, server, { handlers: { echo, later: { handler: () => new Promise(() => {}) } } })
+
+  await waitFor('the end', () => ends.length > 0)
+  t.match(ends, [{ total: 3, failed: 1 }])
+  t.strictSame(ends[0]!.results(), await engine.results(batch.batchId))
+  await engine.close(0)
+  t.equal(ends.length, 1)
+})
+
+t.test('an end that cannot be told of is logged', { skip }, async t => {
+  const server = await startServer(t)
+  const redis = server.client()
+  const { log, said } = listen()
+  const engine = await openEngine(t, server)
+  const batch = batchOf(['echo'], { log, onEnd: () => {} })
+  await engine.submit(batch)
+  for (const key of await redis.keys(`test:*${batch.batchId}*`)) await redis.set(key, 'something else')
+  await redis.publish(`test:hint:end:${batch.batchId}`, '')
+
+  await waitFor('it to be said', () => said.includes('the end of the batch cannot be told of'))
 })

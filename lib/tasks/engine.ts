@@ -32,7 +32,7 @@ export interface NewBatch {
    * may forget it as soon as it is removed, need not snapshot its results, and should cancel it should its submitter die.
    */
   readonly keep: boolean
-  /** To be called once when the last task has its result, by an engine that knows of that without looking. */
+  /** To be called once when the last task has its result, in the process that has taken the batch, unless it is removed first. */
   readonly onEnd?: (end: BatchEnd) => void
   /** The logger of the batch. For tasks that run in this process; other processes have their own. */
   readonly log: FastifyBaseLogger

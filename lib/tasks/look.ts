@@ -6,7 +6,7 @@ const POLL_INTERVAL = 1_000
 
 /** What to look at, and how long. */
 export interface LookOptions {
-  readonly engine: TaskEngine
+  readonly engine: Pick<TaskEngine, 'watch' | 'pollInterval'>
   readonly batchId: string
   /** Which hints are worth a look. */
   readonly what: 'result' | 'end'

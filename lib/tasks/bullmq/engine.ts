@@ -2,10 +2,11 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
-import type { FailureDetail } from '../../../schemas/index.js'
+import { tasks, type FailureDetail } from '../../../schemas/index.js'
 import { within } from '../../core/within.js'
 import { EngineClosed, EngineUnavailable, isUnavailable, QueueFull } from '../../errors.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../engine.js'
+import { lookUntil } from '../look.js'
 import { openChannel, type Channel } from './channel.js'
 import { end, openFailFast, openPatient, wordError } from './connection.js'
 import { openJobs } from './jobs.js'
@@ -17,6 +18,8 @@ import { startWorker, type TaskWorker } from './worker.js'
 
 /** Milliseconds that the start of an app waits for Redis; without it, clients are answered 503 until it is there. */
 const START_WAIT = 1_000
+/** Milliseconds after which to look at a batch whose end is waited for although there was no hint, which is rarely lost. */
+const LOOK_INTERVAL = 60_000
 /** How many loggers of batches are remembered. */
 const LOGGERS = 1_000
 
@@ -29,7 +32,9 @@ const LOGGERS = 1_000
  * @example await app.register(multiStatus, { tasks: { handlers, engine: bullmq({ connection: 'redis://127.0.0.1:6379' }) } })
  */
 export function bullmq (options: BullmqOptions): TaskEngine {
-  const life: Life = { settings: readBullmqOptions(options), loggers: new Map(), parts: undefined, isClosing: false, isClosed: false }
+  const life: Life = {
+    settings: readBullmqOptions(options), loggers: new Map(), followed: new Map(), parts: undefined, isClosing: false, isClosed: false
+  }
   return {
     async start (host) {
       const { redis } = life.parts = open(life, host)
@@ -47,6 +52,7 @@ export function bullmq (options: BullmqOptions): TaskEngine {
     watch: (batchId, what, onHint) => life.parts?.channel.watch(batchId, what, onHint) ?? (() => {}),
     async close (grace) {
       life.isClosing = true
+      for (const batchId of life.followed.keys()) leave(life, batchId)
       if (life.parts !== undefined) await closeParts(life.parts, grace)
       life.isClosed = life.parts !== undefined
     }
@@ -58,6 +64,8 @@ interface Life {
   readonly settings: ReturnType<typeof readBullmqOptions>
   /** The loggers of batches that this process has taken. */
   readonly loggers: Map<string, FastifyBaseLogger>
+  /** The batches whose end somebody here wants to hear of. */
+  readonly followed: Map<string, AbortController>
   /** Undefined until it is started. */
   parts: Parts | undefined
   isClosing: boolean
@@ -128,6 +136,26 @@ async function submit (life: Life, { records, jobs, tender, host: { limits: { tt
     throw error
   }
   if (!keep) tender.adopt(batchId)
+  if (batch.onEnd !== undefined) {
+    followEnd(life, batch, batch.onEnd).catch(error => batch.log.error({ err: error, batchId }, 'the end of the batch cannot be told of'))
+  }
+}
+
+/** Tells of the end of a batch, wherever its tasks have run, if this process is still there. */
+async function followEnd (life: Life, { batchId }: NewBatch, onEnd: NonNullable<NewBatch['onEnd']>): Promise<void> {
+  const controller = new AbortController()
+  life.followed.set(batchId, controller)
+  const results = await lookUntil(() => reach(life, ({ records }) => records.results(batchId)), {
+    engine: { watch: life.parts!.channel.watch, pollInterval: LOOK_INTERVAL }, batchId, what: 'end', ms: Infinity, signal: controller.signal
+  })
+  leave(life, batchId)
+  if (results === undefined) return
+  onEnd({ total: results.length, failed: results.filter(({ status }) => status === tasks.failureWord).length, results: () => results })
+}
+
+function leave ({ followed }: Life, batchId: string): void {
+  followed.get(batchId)?.abort()
+  followed.delete(batchId)
 }
 
 function remember ({ loggers }: Life, batchId: string, log: FastifyBaseLogger): void {
@@ -158,6 +186,7 @@ function remove (life: Life, batchId: string): Promise<void> {
   return reach(life, async ({ records }) => {
     life.loggers.delete(batchId)
     await records.remove(batchId)
+    leave(life, batchId)
   })
 }
 
