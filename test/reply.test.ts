@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import { defineContract, ItemError, type MultiStatusOptions, type Results } from '../lib/index.js'
+import { defineContract, generic, ItemError, type MultiStatusOptions, type Results } from '../lib/index.js'
 import { build, type BuildOptions, type LogLine } from './fixtures/build.js'
 
 const contacts = defineContract({
@@ -443,4 +443,21 @@ t.test("a response schema of the route's own does not reach into the results", a
 
   t.equal(response.statusCode, 207)
   t.equal(response.body, '{"results":[{"a":1}]}')
+})
+
+t.test('very many results are worded in turns, each in its place', async t => {
+  const app = await build(t)
+  const count = 25_000
+  const ids = Array.from({ length: count }, (_, id) => ({ id }))
+  app.post('/', { schema: { body: Type.Array(Type.Object({ id: Type.Integer() }), { maxItems: count }) }, config: { multiStatus: generic } }, async (request, reply) =>
+    reply.multiStatus(await Promise.allSettled((request.body as { id: number }[]).map(async ({ id }) => {
+      if (id % 1000 === 7) throw new ItemError(`No ${id}`)
+    }))))
+  const response = await app.inject({ method: 'POST', url: '/', payload: [...ids.slice(0, 500), { id: 'x' }, ...ids.slice(501)] })
+
+  t.equal(response.headers['multi-status'], 'total=25000, succeeded=24974, failed=26')
+  const results = response.json().results as { id: unknown, status: string, message?: string }[]
+  t.ok(results.every(({ id }, place) => id === (place === 500 ? 'x' : place)))
+  t.strictSame(results.filter(({ status }) => status === 'error').map(({ message }) => message),
+    ['No 7', 'Invalid data', ...Array.from({ length: 24 }, (_, thousand) => `No ${thousand + 1}007`)])
 })

@@ -6,7 +6,7 @@ import { makeBody, textAround, plainFrame } from './answer-body.js'
 import { bookOf, noteFailure } from './item-error.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { reportAnswer } from './report-results.js'
-import { assembleResults, followItems, wordResults } from './results.js'
+import { areMany, assembleResults, followItems, wordInTurns, wordResults } from './results.js'
 import { serializerOf, type Serialization } from './serializer.js'
 import type { Frame } from './sheet.js'
 import { show } from './settle-options.js'
@@ -35,11 +35,13 @@ export type Results = readonly unknown[] | AsyncIterable<unknown>
 export function createMultiStatus (defaultStatus: StatusPolicy) {
   return function multiStatus (this: FastifyReply, results: Results, options: MultiStatusOptions = {}): FastifyReply {
     const settled = { ...options, status: options.status ?? defaultStatus }
-    if (Array.isArray(results)) return answer(this, results, settled)
+    // As many as can be worded at once are.
+    if (Array.isArray(results) && !areMany(results)) return answer(this, results, settled) as FastifyReply
     if (this.request.multiStatusBatch === null && !isIterable(results)) {
       throw new InvalidOption('results', 'an array or an async iterable', show(results))
     }
-    collect(results as AsyncIterable<unknown>)
+    const gathered = Array.isArray(results) ? Promise.resolve({ given: results, isBroken: false }) : collect(results as AsyncIterable<unknown>)
+    gathered
       .then(({ given, isBroken }) => answer(this, given, settled, isBroken))
       .catch(error => this.send(error))
     return this
@@ -63,30 +65,30 @@ async function collect (results: AsyncIterable<unknown>): Promise<{ given: unkno
 }
 
 /** @param isBroken whether the results are only the first ones, the last of them saying why there are no more */
-function answer (reply: FastifyReply, given: readonly unknown[], options: MultiStatusOptions, isBroken = false): FastifyReply {
+function answer (
+  reply: FastifyReply, given: readonly unknown[], options: MultiStatusOptions, isBroken = false
+): FastifyReply | Promise<FastifyReply> {
   const contract = options.contract ?? reply.request.routeOptions.config.multiStatus
   const batch = reply.request.multiStatusBatch ?? undefined
   const words = contract ?? generic
   const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []
-  const isDone = batch !== undefined && given === batch.results
-  const results = isDone ? given : followRequest(reply, given, keys, words, isBroken)
+  const send = (results: readonly unknown[]) =>
+    sendResults(reply, words, { results, contract, keys: batch?.keys ?? keys, status: options.status, minimal: honourPreferences(reply, contract) })
 
-  const plan = { results, contract, keys: batch?.keys ?? keys, status: options.status, minimal: honourPreferences(reply, contract) }
+  if (batch !== undefined && given === batch.results) return send(given)
+  const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
+  const items = { keys: inOrder ? keys : [], places: batch?.places }
+  const book = bookOf(reply)
+  const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
+  if (!areMany(given)) return send(assemble(wordResults(given, words, items, book)))
+  return wordInTurns(given, words, items, book).then(worded => send(assemble(worded)))
+}
+
+function sendResults (reply: FastifyReply, { envelope }: AnyContract, plan: Plan): FastifyReply {
   if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
   // A large body is a stream, of which Fastify's types know nothing here.
   reply.code(207).serializer((payload: unknown) => serialize(reply, payload, plan) as string)
-  return reply.send({ [words.envelope]: results })
-}
-
-/** One result for each item of the request, in their order. */
-function followRequest (
-  reply: FastifyReply, given: readonly unknown[], keys: readonly (Key | null)[], words: AnyContract, isBroken: boolean
-): readonly unknown[] {
-  const batch = reply.request.multiStatusBatch ?? undefined
-  const book = bookOf(reply)
-  const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
-  const worded = wordResults(given, words, { keys: inOrder ? keys : [], places: batch?.places }, book)
-  return batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
+  return reply.send({ [envelope]: plan.results })
 }
 
 /** Whether the client prefers, and can have, successes with only key and status. */

@@ -1,4 +1,5 @@
 // What a handler gives back -> one result per item, in request order, in the contract's words.
+import { setImmediate } from 'node:timers/promises'
 import type { AnyContract, Key } from '../../schemas/index.js'
 import { invalidResult, toFailure } from '../errors.js'
 import type { Batch } from './items.js'
@@ -20,10 +21,34 @@ export interface Items {
  * @param given results, or the outcomes of `settle` or `Promise.allSettled`
  * @param items what each of them is for
  */
-export function wordResults (
-  given: readonly unknown[], contract: AnyContract, { keys, places }: Items, book: FailureBook
-): unknown[] {
-  return given.map((one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book))
+export function wordResults (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureBook): unknown[] {
+  return wordSome(given, contract, items, book, 0)
+}
+
+/** As many are worded in some milliseconds. */
+const SOME = 10_000
+
+/** Does what {@link wordResults} does, and lets others have their turn of the event loop in between. */
+export async function wordInTurns (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureBook): Promise<unknown[]> {
+  const parts: unknown[][] = []
+  for (let from = 0; from < given.length; from += SOME) {
+    parts.push(wordSome(given.slice(from, from + SOME), contract, items, book, from))
+    await setImmediate()
+  }
+  return parts.flat()
+}
+
+/** @param from the place among all of the first of these */
+function wordSome (given: readonly unknown[], contract: AnyContract, { keys, places }: Items, book: FailureBook, from: number): unknown[] {
+  return given.map((one, count) => {
+    const index = from + count
+    return wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book)
+  })
+}
+
+/** Whether so many are to be worded in turns. */
+export function areMany (given: readonly unknown[]): boolean {
+  return given.length > SOME
 }
 
 /** Words one outcome, where it is one. */
