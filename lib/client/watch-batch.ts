@@ -42,8 +42,7 @@ export interface WatchOptions extends FailureOptions, Persistence {
 export async function * watchBatch<B extends object = AnyBody> (
   url: string | URL, options: WatchOptions = {}
 ): AsyncGenerator<BatchEvent<B>, void> {
-  const { headers, signal, silence = 45_000 } = options
-  const address = String(url)
+  const { headers, signal, silence } = options
   /** The places of the items whose results have been told. */
   const seen = new Set<number>()
   let lastId: string | undefined
@@ -51,67 +50,79 @@ export async function * watchBatch<B extends object = AnyBody> (
   let isLive = true
 
   const request = (signal?: AbortSignal, path = '', own: Record<string, string> = { accept: 'application/json' }) =>
-    fetch(address.replace(/(?=\?|$)/, path), { headers: { ...headers, ...own }, signal })
+    fetch(String(url).replace(/(?=\?|$)/, path), { headers: { ...headers, ...own }, signal })
+
+  const follow = (ends: AbortSignal) =>
+    request(AbortSignal.any([ends, signal ?? ends]), '/events', { accept: EVENTS, ...lastId && { 'last-event-id': lastId } })
 
   /** Asks how far the batch is; the answer is its body when it is done. */
-  async function ask () {
+  const ask = async () => {
     const response = await request(signal)
     return [response, await readJson<B & { summary: BatchSummary }>(response)] as const
   }
 
   /** Tells a result that has not been told. */
-  function * tell (index: number, result: ResultOf<B>, summary: BatchSummary): Generator<BatchEvent<B>, void> {
+  const tell: Tell<B> = function * (index, result, summary, id) {
     if (!seen.has(index)) yield { type: 'result', index, result, summary }
     seen.add(index)
-  }
-
-  /** Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is what `ask` says. */
-  async function * followEvents (): AsyncGenerator<BatchEvent<B>, void> {
-    const controller = new AbortController()
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const giveUp = () => {
-      isLive = false
-      controller.abort()
-    }
-    const wait = () => {
-      clearTimeout(timer)
-      timer = setTimeout(giveUp, silence)
-    }
-    wait()
-    try {
-      const accept = 'text/event-stream'
-      const ends = AbortSignal.any([controller.signal, signal ?? controller.signal])
-      const response = await request(ends, '/events', { accept, ...lastId && { 'last-event-id': lastId } })
-      await expectResponse(response, accept).catch(giveUp)
-      for await (const { event, data, id } of readEvents(response.body!, wait)) {
-        if (event === 'done') return
-        const { index, result, summary } = JSON.parse(data)
-        lastId = id
-        yield * tell(index, result, summary)
-      }
-    } catch {
-      // Asked next, the server says what there is to say.
-    } finally {
-      clearTimeout(timer)
-      controller.abort()
-    }
-  }
-
-  /** Tells the results of which no event came, then that the batch is done. */
-  function * tellRest (body: B): Generator<BatchEvent<B>, void> {
-    const results = resultsOf(body)
-    const { succeeded, failed } = partition(results as AnyResult[], options)
-    const summary = { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
-    for (const [index, result] of results.entries()) yield * tell(index, result, summary)
-    yield { type: 'done', body, summary }
+    lastId = id
   }
 
   while (true) {
-    if (isLive) yield * followEvents()
+    if (isLive) isLive = yield * tellEvents(follow, tell, silence)
     const [response, body] = await persist(ask, options)
-    if (response.status !== 202) return yield * tellRest(body)
+    if (response.status !== 202) {
+      const results = resultsOf<B>(body)
+      const summary = summarize(results, options)
+      for (const [index, result] of results.entries()) yield * tell(index, result, summary)
+      return yield { type: 'done', body, summary }
+    }
     yield { type: 'progress', summary: body.summary }
     // Once a second where the server does not say how often.
     await sleep(readRetryAfter(response) || 1000, signal)
   }
+}
+
+const EVENTS = 'text/event-stream'
+
+/** @param id of the event that has said it */
+type Tell<B> = (index: number, result: ResultOf<B>, summary: BatchSummary, id?: string) => Generator<BatchEvent<B>, void>
+
+/**
+ * Tells results as long as events come. Whatever goes wrong with them, what has become of the batch is asked next.
+ * @returns whether there are events to be had
+ */
+async function * tellEvents<B> (request: (ends: AbortSignal) => Promise<Response>, tell: Tell<B>, silence = 45_000): AsyncGenerator<BatchEvent<B>, boolean> {
+  const controller = new AbortController()
+  let isLive = true
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const giveUp = () => {
+    isLive = false
+    controller.abort()
+  }
+  const wait = () => {
+    clearTimeout(timer)
+    timer = setTimeout(giveUp, silence)
+  }
+  wait()
+  try {
+    const response = await request(controller.signal)
+    await expectResponse(response, EVENTS).catch(giveUp)
+    for await (const { event, data, id } of readEvents(response.body!, wait)) {
+      if (event === 'done') break
+      const { index, result, summary } = JSON.parse(data)
+      yield * tell(index, result, summary, id)
+    }
+  } catch {
+    // Asked next, the server says what there is to say.
+  } finally {
+    clearTimeout(timer)
+    controller.abort()
+  }
+  return isLive
+}
+
+function summarize (results: unknown[], options: FailureOptions): BatchSummary {
+  const { succeeded, failed } = partition(results as AnyResult[], options)
+  return { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
 }
