@@ -156,6 +156,17 @@ t.test('what is wrong with a keyword of the app, and not with an item, is an err
   t.match((await app.inject({ method: 'POST', url: '/jobs', payload: [{ id: 13 }] })).json(), { statusCode: 500, message: 'broken keyword' })
 })
 
+/** From Node 26 on, JSON may be as deep as it likes, so that there is nothing to fail. */
+const isNeverTooDeep = canWrite(JSON.parse(brackets(200_000)))
+
+function canWrite (value: unknown): boolean {
+  try {
+    return JSON.stringify(value) !== undefined
+  } catch {
+    return false
+  }
+}
+
 t.test('a payload that is deeper than any stack costs no other task anything, now or later', async t => {
   const { app, send } = await buildTasks(t)
   const payload = `{"tasks":[{"taskId":0,"type":"none"},{"taskId":1,"type":"echo","payload":${brackets(200_000)}},{"taskId":2,"type":"echo","payload":2}]}`
@@ -164,10 +175,13 @@ t.test('a payload that is deeper than any stack costs no other task anything, no
   const later = await send(payload, 'respond-async, wait=10')
   const accepted = await send(payload, 'respond-async')
 
-  t.match(now.json().tasks, [{ code: 'INVALID_ITEM' }, { taskId: 1, status: 'failed' }, { taskId: 2, status: 'completed', output: 2 }])
-  const expected = [{ code: 'INVALID_ITEM' }, { taskId: 1, status: 'failed', code: 'INVALID_ITEM', errors: [{ pointer: '#/payload' }] }, { taskId: 2, output: 2 }]
-  t.match(later.json().tasks, expected)
-  t.match((await app.inject(accepted.headers.location as string)).json().tasks, expected)
+  const given = async () => (await app.inject(accepted.headers.location as string)).json()
+  for (const { tasks } of [now.json(), later.json(), await given()]) {
+    // Not compared as a whole, as a difference could not be shown.
+    t.equal(tasks[1].status, isNeverTooDeep ? 'completed' : 'failed')
+    t.match([tasks[0], tasks[2]], [{ code: 'INVALID_ITEM' }, { taskId: 2, status: 'completed', output: 2 }])
+  }
+  if (!isNeverTooDeep) t.match(later.json().tasks[1], { taskId: 1, code: 'INVALID_ITEM', errors: [{ pointer: '#/payload' }] })
 })
 
 t.test('a RangeError that no task is the cause of is an error as ever', async t => {
@@ -225,7 +239,7 @@ t.test('a value that is too deep to be written is no reference', async t => {
 
   const { results } = await post(app, [{ id: 'deep', url: '/deep' }, { id: 'b', method: 'POST', url: '/echo', body: [{ $from: 'deep' }] }])
 
-  t.match(results[1], { code: 'BAD_REFERENCE' })
+  t.equal(results[1]!.code, isNeverTooDeep ? undefined : 'BAD_REFERENCE')
 })
 
 t.test('a short list of nothings is no long answer', async t => {
