@@ -119,6 +119,24 @@ t.test('a Redis that has no memory for a while, or takes nothing, costs no resul
   t.strictSame(await resultsOf(t, engine, second), completed(1))
 })
 
+t.test('a task that has got its result while it was on its way to a worker does not run', { skip }, async t => {
+  const server = await startServer(t)
+  const { port, holdAt, release } = await startProxy(t, server.port)
+  const engine = await openEngine(t, server)
+  openWorker(t, server, { connection: { host: '127.0.0.1', port }, lockDuration: LEASE, handlers: { echo: { handler: () => t.fail('it runs') } } })
+  const batch = batchOf(['echo'])
+
+  const held = holdAt(sent => sent.includes(':begun') && isAccepting(batch.batchId)(sent))
+  await engine.submit(batch)
+  await held
+  await engine.cancel(batch.batchId)
+  release()
+
+  const redis = server.client()
+  await waitFor('its job to be gone', async () => await redis.exists(`test:tasks:${batch.batchId}-0`) === 0)
+  t.match(await engine.results(batch.batchId), [{ status: 'failed', code: 'CANCELLED' }])
+})
+
 t.test('a task that processes have died with runs alone', { skip }, async t => {
   const server = await startServer(t)
   const engine = await openEngine(t, server)
