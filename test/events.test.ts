@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { EngineClosed } from '../lib/errors.js'
-import { inProcess, ItemError, type SettledTask, type TasksOptions } from '../lib/index.js'
+import { inProcess, ItemError, type SettledTask, type TaskEngine, type TasksOptions } from '../lib/index.js'
 import { build } from './fixtures/build.js'
 import { allEvents, openEvents, readEvents, type ServerSentEvent } from './fixtures/events.js'
 import { createGate } from './fixtures/gate.js'
@@ -215,17 +215,20 @@ t.test('app.close() ends followers with what has settled by then', async t => {
   t.equal(await connections(app), 0)
 })
 
-t.test('app.close() also ends followers of a batch that goes on elsewhere', async t => {
-  const engine = { ...inProcess(), close: async () => {} }
+/** What a follower of a batch that never ends hears when the app closes. */
+async function eventsUntilClosed (t: Test, engine: TaskEngine): Promise<ServerSentEvent[]> {
   const gate = createGate()
   t.teardown(gate.open)
   const { app, origin } = await serve(t, { engine, handlers: { wait: { handler: () => gate.opened } } })
-  const location = await submit(app, 'wait')
-
-  const response = await openEvents(`${origin}${location}/events`)
+  const response = await openEvents(`${origin}${await submit(app, 'wait')}/events`)
   await app.close()
+  return allEvents(response)
+}
 
-  t.strictSame(await allEvents(response), [])
+t.test('app.close() also ends followers of a batch that goes on elsewhere', async t => {
+  const engine = { ...inProcess(), close: async () => {} }
+
+  t.strictSame(await eventsUntilClosed(t, engine), [])
 })
 
 t.test('a batch that is forgotten while somebody follows it ends the stream, and then is 410', async t => {
@@ -253,15 +256,8 @@ t.test('an engine that tells nothing any more when the app closes ends its follo
     return settled(...args)
   }
   engine.close = async () => { isClosed = true }
-  const gate = createGate()
-  t.teardown(gate.open)
-  const { app, origin } = await serve(t, { engine, handlers: { wait: { handler: () => gate.opened } } })
-  const location = await submit(app, 'wait')
 
-  const response = await openEvents(`${origin}${location}/events`)
-  await app.close()
-
-  t.strictSame(await allEvents(response), [])
+  t.strictSame(await eventsUntilClosed(t, engine), [])
 })
 
 t.test('a client that is gone before it could follow is counted no more', async t => {

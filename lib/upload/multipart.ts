@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Dicer } from '@fastify/busboy'
+import { createWaiters } from '../core/waiters.js'
 import { MalformedForm, UploadTooLarge } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
 import { SPARE_FILES } from './limits.js'
@@ -104,22 +105,22 @@ function followForm (parser: Dicer, mostFiles: number): FormFiles {
   let count = 0
   let failure: Error | undefined
   let ended = false
-  const waiting: (() => void)[] = []
+  const { wait, wake } = createWaiters()
   const isWaiting = () => arrived.length === 0 && !ended
 
   followParts(parser, (file, part) => {
     if (++count > mostFiles + 1) return part.resume()
     arrived.push(count > mostFiles ? { ...file, name: null } : file)
-    wakeAll(waiting)
+    wake()
   })
   parser.on('error', error => { failure = error })
   parser.once('finish', () => {
     ended = true
-    wakeAll(waiting)
+    wake()
   })
   return {
     async next () {
-      while (isWaiting()) await new Promise<void>(resolve => waiting.push(resolve))
+      while (isWaiting()) await wait()
       return arrived.shift()
     },
     failure: () => failure
@@ -159,19 +160,14 @@ function readField (part: Readable): Promise<string | undefined> {
  * the iterator that streams have costs more than the parsing of a small file.
  */
 async function * readPart (part: Readable, broken: () => Error | undefined): AsyncGenerator<Buffer> {
-  const waiting: (() => void)[] = []
-  const notify = () => wakeAll(waiting)
-  part.on('readable', notify)
-  part.once('end', notify)
+  const { wait, wake } = createWaiters()
+  part.on('readable', wake)
+  part.once('end', wake)
   while (!part.readableEnded) {
     const chunk = part.read() as Buffer | null
     if (chunk !== null) yield chunk
-    else await new Promise<void>(resolve => waiting.push(resolve))
+    else await wait()
   }
   const error = broken()
   if (error !== undefined) throw error
-}
-
-function wakeAll (waiting: (() => void)[]): void {
-  for (const wake of waiting.splice(0)) wake()
 }
