@@ -2,7 +2,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { BatchedRequest } from '../../schemas/index.js'
-import { letPass } from '../core/admission.js'
 import { timedOut } from '../errors.js'
 import { encodeBody } from './body.js'
 import { ownHeaders } from './headers.js'
@@ -102,7 +101,6 @@ class Trip implements Listener, Traveller {
     const passport: Passport = { isTrial, isAdmitted: false, refusal: undefined, error: undefined }
     this.#journey = journey
     this.#message = new BatchedMessage(journey.connection, parts, passport)
-    letPass(this.#message)
     this.#response = new BatchedResponse(this.#message, this)
     this.#arrive = arrive
     this.#start = setImmediate(begin, this)

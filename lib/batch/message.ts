@@ -3,6 +3,7 @@
 import { EventEmitter } from 'node:events'
 import { IncomingMessage, ServerResponse, type IncomingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
+import { PASSENGER } from '../core/admission.js'
 import type { Passport } from './passport.js'
 
 /** What a request of a batch is made of. */
@@ -71,6 +72,7 @@ interface TlsLike extends Socket {
 
 /** A request whose body is there already. */
 export class BatchedMessage extends IncomingMessage {
+  readonly [PASSENGER] = true
   readonly passport: Passport
   readonly #payload: string | Buffer | undefined
 

@@ -1,5 +1,4 @@
 // How many bulk requests may be in progress at a time: one more is refused at once, before anything of it is read or run.
-import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { TooBusy } from '../errors.js'
 import { stopReading } from './linger.js'
@@ -7,13 +6,8 @@ import { stopReading } from './linger.js'
 /** Seconds after which a client that has been refused is to come back. */
 const RETRY_AFTER = 1
 
-/** Requests that travel in another one, which has been admitted for them. */
-const passengers = new WeakSet<IncomingMessage>()
-
-/** Lets a request pass, because it is part of one that is in progress already. */
-export function letPass (message: IncomingMessage): void {
-  passengers.add(message)
-}
+/** A member of requests that travel in another one, which has been admitted for them. */
+export const PASSENGER = Symbol('fastify-multi-status.passenger')
 
 /**
  * Admits bulk requests, and their streams, while fewer than this are in progress; that is until their answer has been
@@ -23,7 +17,7 @@ export function limitRequests (app: FastifyInstance, max: number): void {
   let count = 0
   app.addHook('onRequest', function admitBulkRequest (request, reply, next) {
     const { multiStatus, multiStatusStream } = request.routeOptions.config
-    if ((multiStatus ?? multiStatusStream) === undefined || passengers.has(request.raw) || reply.raw.destroyed) return next()
+    if ((multiStatus ?? multiStatusStream) === undefined || PASSENGER in request.raw || reply.raw.destroyed) return next()
     if (count >= max) {
       reply.header('retry-after', RETRY_AFTER)
       stopReading(request, reply)
