@@ -37,6 +37,15 @@ interface Plan {
   readonly serializeOne: SerializeOne
 }
 
+/** Serializes one result by itself, without an envelope. */
+export function serializeAlone (serialize: SerializeResults, result: unknown, context: SerializeContext): { text: string, failed: boolean } {
+  const serialization = serialize([result], NO_FRAME, context)
+  const { text } = serialization.next(Infinity)
+  return { text, failed: serialization.failed() > 0 }
+}
+
+const NO_FRAME: Frame = { head: '', tail: '' }
+
 const compiled = new WeakMap<AnyContract, SerializeResults>()
 
 /**

@@ -8,7 +8,7 @@ import { chargeLine } from './item-limit.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { batchOf, beginReport } from './report.js'
 import { wordOutcome } from './results.js'
-import { serializerOf, type SerializeContext } from './serializer.js'
+import { serializeAlone, serializerOf, type SerializeContext } from './serializer.js'
 import { settleSource, type Outcome, type WorkerContext } from './settle.js'
 import type { SettleOptions } from './settle-options.js'
 import { documentStream } from './stream-documentation.js'
@@ -156,12 +156,8 @@ function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: 
         noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, found)
       }
     }
-    const serialization = serialize([result], NO_FRAME, context)
-    const { text } = serialization.next(Infinity)
-    const hasFailed = serialization.failed() > 0
-    const code = isRefused ? 'INVALID_RESULT' : hasFailed ? (result as FailureDetail).code : undefined
-    return { text: `{"index":${index},${text.slice(1)}\n`, failed: hasFailed, code }
+    const { text, failed } = serializeAlone(serialize, result, context)
+    const code = isRefused ? 'INVALID_RESULT' : failed ? (result as FailureDetail).code : undefined
+    return { text: `{"index":${index},${text.slice(1)}\n`, failed, code }
   }
 }
-
-const NO_FRAME = { head: '', tail: '' }

@@ -2,7 +2,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
 import { logItemFailure } from '../core/item-log.js'
-import { serializerOf } from '../core/serializer.js'
+import { serializeAlone, serializerOf } from '../core/serializer.js'
 import { invalidResult, toFailure } from '../errors.js'
 import type { PlacedResult } from './engine.js'
 
@@ -14,20 +14,16 @@ export interface ResultText {
 
 const serialize = serializerOf(tasks, () => ({}))
 
-/** The one result stands alone. */
-const ALONE = { head: '', tail: '' }
-
 /**
  * The result as the answer would have it. One that JSON cannot hold, as a BigInt or a cycle, becomes a failure that says
  * `INVALID_RESULT`, and is logged; so this is to be asked before a result is counted.
  */
 export function writeResult ({ index, result }: PlacedResult, log: FastifyBaseLogger): ResultText {
   const key = result.taskId as Key
-  const serialization = serialize([result], ALONE, {
+  const { text, failed } = serializeAlone(serialize, result, {
     onInvalid: (_, _key, why) => logItemFailure(log, toFailure(invalidResult()), invalidResult(why), index, key)
   })
-  const { text } = serialization.next(Infinity)
-  return { json: text, failed: serialization.failed() === 1 }
+  return { json: text, failed }
 }
 
 /** @param json what {@link writeResult} has written */
