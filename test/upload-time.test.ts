@@ -55,12 +55,29 @@ t.test('a client that says no more gets the results so far, and its connection i
 t.test('a storage that is slower than the client is patient is not the fault of the client', async t => {
   const dir = t.testdir()
   const content = Buffer.alloc(4 * MEGABYTE, 'x')
-  const { app } = await buildUpload(t, { storage: slow(dir, 300), idleTimeout: 100 })
+  const { app } = await buildUpload(t, { storage: slow(dir, 900), idleTimeout: 300 })
   const body = form(filePart('a.txt', content))
   const socket = await open(app, body.length)
   socket.write(body)
 
   await checkAnswer(t, dir, await read(socket), [uploaded('a.txt', content)])
+})
+
+t.test('what has arrived while this process was busy is not late', async t => {
+  const dir = t.testdir()
+  const storage = disk({ dir })
+  let tell = () => {}
+  const isReading = new Promise<void>(resolve => { tell = resolve })
+  const { app } = await buildUpload(t, { storage: { ...storage, open: file => { tell(); return storage.open(file) } }, idleTimeout: 200 })
+  const body = form(filePart('a.txt'), filePart('b.txt'))
+  const socket = await open(app, body.length)
+  socket.write(body.subarray(0, -10))
+  await isReading
+
+  socket.write(body.subarray(-10))
+  for (const end = performance.now() + 400; performance.now() < end;);
+
+  await checkAnswer(t, dir, await read(socket), [uploaded('a.txt'), uploaded('b.txt')])
 })
 
 t.test('a body without end is read no further than its budget and one file more; the answer comes nevertheless', async t => {

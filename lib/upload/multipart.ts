@@ -65,12 +65,18 @@ interface Watch {
 /** Ends the parser when nothing more will come, or be taken. Ended before the last boundary, it fails the part that it is in. */
 function watchForCut (raw: IncomingMessage, parser: Dicer, { limits, idleTimeout, signal }: MultipartOptions): Watch {
   let bytes = 0
+  let soon: NodeJS.Immediate | undefined
   const cut = () => {
     raw.unpipe(parser)
     parser.end()
   }
   // Nothing comes also while the storage is busy; that is not the client's fault.
-  const idle = setTimeout(() => parser.writableNeedDrain ? idle.refresh() : cut(), idleTimeout)
+  const idle = setTimeout(() => parser.writableNeedDrain ? idle.refresh() : lookOnceMore(), idleTimeout)
+  /** After this process was busy for long, its timers come first, and what has arrived meanwhile after them. */
+  const lookOnceMore = () => {
+    const before = bytes
+    soon = setImmediate(() => { if (bytes === before) cut() })
+  }
   const note = (chunk: Buffer) => {
     idle.refresh()
     bytes += chunk.length
@@ -85,6 +91,7 @@ function watchForCut (raw: IncomingMessage, parser: Dicer, { limits, idleTimeout
     isTooLong: () => bytes > limits.form,
     stop () {
       clearTimeout(idle)
+      clearImmediate(soon)
       raw.off('data', note)
       raw.off('close', cut)
       signal.removeEventListener('abort', cut)
