@@ -79,7 +79,14 @@ export function textAround (payload: unknown, results: readonly unknown[]): [hea
   return tail === undefined ? [text] : [head!, [tail, ...more].join('')]
 }
 
+/** By envelope, of which an app has a few. */
+const plainFrames = new Map<string, Frame>()
+
 /** The frame of a body that has nothing but the results. */
 export function plainFrame (envelope: string): Frame {
-  return { head: `{${JSON.stringify(envelope)}:[`, tail: ']}', envelope }
+  const known = plainFrames.get(envelope)
+  if (known !== undefined) return known
+  const frame = { head: `{${JSON.stringify(envelope)}:[`, tail: ']}', envelope }
+  plainFrames.set(envelope, frame)
+  return frame
 }

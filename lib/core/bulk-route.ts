@@ -1,30 +1,24 @@
 // A whole bulk route: what it takes, what does the work of one item, and how.
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import type { AnyContract, Contract, Key, SuccessData, Vocabulary } from '../../schemas/index.js'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { NotRegistered } from '../errors.js'
+import type { Watch } from './attempt.js'
 import { authorizing, expectAllAllowed, type Authorize } from './authorize.js'
 import { checkFunction } from './check-options.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
-import { showKey } from './item-log.js'
+import { RequestItemAttempt, type ItemContext } from './item-context.js'
 import { bookOf, type OnItemError } from './item-error.js'
 import type { Batch } from './items.js'
 import { readPreferences } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
 import { wordOutcome } from './results.js'
-import { settleEach, type WorkerContext } from './settle.js'
+import { settleSource } from './settle.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
+import { openSource } from './source.js'
 import type { LineItem } from './stream-input.js'
 import { handleStream, type StreamSettings } from './stream-route.js'
-
-/** What a handler is told about its item. */
-export interface ItemContext extends WorkerContext {
-  /** The item's key; null where it has none. */
-  readonly key: Key | null
-  readonly request: FastifyRequest
-  readonly log: FastifyBaseLogger
-}
 
 /** What a handler may return: what a success carries, or nothing where the contract asks for nothing. */
 export type HandlerResult<V extends Vocabulary> =
@@ -144,14 +138,12 @@ async function runBatch<I extends TSchema> (
     const failure = invalid.get(place)
     return failure && contract.fail(key, failure)
   })
-  const performItem = (one: Static<I>, context: WorkerContext) => {
-    const place = places[context.index]!
-    return perform(one, new RequestItemContext(context, place, keys[place]!, request))
-  }
-  await settleEach(items as Static<I>[], performItem, options, (outcome, index) => {
+  const newAttempt = (_: unknown, index: number, attempt: number, how: Watch) =>
+    new RequestItemAttempt(places[index]!, attempt, how, keys[places[index]!]!, request)
+  await settleSource(openSource(items as Static<I>[]), perform, options, (outcome, index) => {
     const place = places[index]!
     results[place] = wordOutcome(outcome, contract, keys[place]!, place, book)
-  })
+  }, newAttempt)
   return results
 }
 
@@ -166,7 +158,7 @@ function streamingRoute<I extends TSchema> (
     item,
     limits: { maxItems, maxLineBytes },
     how: { ...how, timeout: typeof timeout === 'function' ? line => timeOf(line as LineItem, timeout) : timeout },
-    work: (one, context, key, request) => perform(one as Static<I>, new RequestItemContext(context, context.index, key, request))
+    perform
   }
   return {
     ...route,
@@ -179,23 +171,4 @@ function streamingRoute<I extends TSchema> (
 /** A line that has failed already takes no time. */
 function timeOf<T> ({ item, failure }: LineItem, timeout: (item: T) => number | undefined): number | undefined {
   return failure === undefined ? timeout(item as T) : undefined
-}
-
-/** A class, because an object literal with getters is slow to make, and there is one for every attempt. */
-class RequestItemContext implements ItemContext {
-  readonly index: number
-  readonly key: Key | null
-  readonly request: FastifyRequest
-  readonly #context: WorkerContext
-
-  constructor (context: WorkerContext, place: number, key: Key | null, request: FastifyRequest) {
-    this.index = place
-    this.key = key
-    this.request = request
-    this.#context = context
-  }
-
-  get attempt () { return this.#context.attempt }
-  get signal () { return this.#context.signal }
-  get log () { return this.request.log.child({ index: this.index, key: showKey(this.key) }) }
 }

@@ -68,7 +68,7 @@ function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemAr
 
   let rules: ItemRules
   app.addHook('onReady', async () => { rules = compileRules(itemArray, contract, createCompiler(app)) })
-  route.preValidation = [route.preValidation ?? [], async (request: FastifyRequest, reply: FastifyReply) => {
+  route.preValidation = [route.preValidation ?? [], (request: FastifyRequest, reply: FastifyReply, next: () => void) => {
     const batch = readBatch(request.body, rules)
     varyByPrefer(reply)
     if (readPreferences(request).strict) {
@@ -77,6 +77,7 @@ function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemAr
     }
     request.multiStatusBatch = batch
     keepValid(request, batch, rules)
+    next()
   }].flat()
 }
 

@@ -130,10 +130,15 @@ function describe (keyword: string, message: string, params: Record<string, unkn
   return message
 }
 
+/** What stands for itself in a URI fragment, as most names do. */
+const PLAIN = /^[\w/~.-]*$/
+
 /** RFC 6901 section 6: a JSON Pointer as URI fragment. Ajv's path is escaped as a pointer already, a member is not. */
 export function pointerTo (path: string, member: unknown): string {
   const last = typeof member === 'string' ? `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}` : ''
-  return '#' + encodeURI((path + last).toWellFormed()).replaceAll('#', '%23').replaceAll('?', '%3F')
+  const pointer = path + last
+  if (PLAIN.test(pointer)) return `#${pointer}`
+  return '#' + encodeURI(pointer.toWellFormed()).replaceAll('#', '%23').replaceAll('?', '%3F')
 }
 
 function listOf (values: unknown[]): string {

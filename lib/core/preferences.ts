@@ -13,9 +13,13 @@ export interface Preferences {
   readonly wait: number | undefined
 }
 
+/** Of most requests. */
+const NONE: Preferences = { strict: false, minimal: false, async: false, wait: undefined }
+
 /** Reads the `Prefer` header. Unknown and malformed preferences are ignored, as RFC 7240 section 2 demands. */
-export function readPreferences (request: FastifyRequest): Preferences {
-  const values = parsePrefer(request.headers.prefer)
+export function readPreferences ({ headers: { prefer } }: FastifyRequest): Preferences {
+  if (prefer === undefined) return NONE
+  const values = parsePrefer(prefer)
   const wait = values.get('wait')
   return {
     strict: values.get('handling') === 'strict',
@@ -50,7 +54,10 @@ export function notePreference (reply: FastifyReply, preference: string): void {
 
 /** Says in `Vary` that the answer depends on `Prefer`, beside whatever else it depends on. */
 export function varyByPrefer (reply: FastifyReply): void {
-  const names = String(reply.getHeader('vary') ?? '').split(',').map(name => name.trim()).filter(Boolean)
+  const given = reply.getHeader('vary')
+  if (given === undefined) reply.header('vary', 'Prefer')
+  if (given === undefined || given === 'Prefer') return
+  const names = String(given).split(',').map(name => name.trim()).filter(Boolean)
   if (names.includes('*') || names.some(name => name.toLowerCase() === 'prefer')) return
   reply.header('vary', [...names, 'Prefer'].join(', '))
 }

@@ -126,11 +126,12 @@ function makeResults (
   reply: FastifyReply, results: readonly unknown[], frame: Frame, { contract, keys, status, minimal }: Plan
 ): string | Readable {
   const book = bookOf(reply)
-  const refused = new Set<number>()
+  let refused: Set<number> | undefined
   const serialization = serializerOf(contract, () => reply.server.getSchemas())(results, frame, {
     minimal,
     keyAt: index => keys[index] ?? null,
     onInvalid (index, key, why) {
+      refused ??= new Set()
       refused.add(index)
       noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
     }

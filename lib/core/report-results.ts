@@ -14,7 +14,7 @@ export interface Reported {
   /** The keys of the items, where they are known. */
   readonly keys: readonly (Key | null)[]
   /** The places of results that did not fit the contract, and have become failures. */
-  readonly refused?: ReadonlySet<number>
+  readonly refused?: ReadonlySet<number> | undefined
 }
 
 /** In the config of a route whose results have been reported before. */

@@ -22,6 +22,9 @@ export interface WorkerContext {
 /** Does the work of one item. What it returns is the item's value; what it throws is the item's failure. */
 export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<R>
 
+/** Makes what the worker of an item is told: an {@link ItemAttempt}, or one that knows more. */
+export type NewAttempt<T, C extends ItemAttempt> = (item: T, index: number, attempt: number, how: Watch) => C
+
 /** Milliseconds after which the event loop gets a turn in any case, also when no item waits. Too many turns have too many batches in memory at once. */
 const TURN_AFTER = 10
 
@@ -31,9 +34,10 @@ const LOOK_AFTER = 8
 /** Takes the outcome of an item; the lane of the item waits for what it returns. */
 export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
 
-interface Run<T, R> {
+interface Run<T, R, C extends ItemAttempt = ItemAttempt> {
   readonly source: Source<T>
-  readonly worker: Worker<T, R>
+  readonly worker: (item: T, context: C) => R | PromiseLike<R>
+  readonly newAttempt: NewAttempt<T, C>
   readonly options: SettleOptions<T>
   readonly deliver: Deliver<T, R>
   /** Ends what is in progress. */
@@ -74,7 +78,7 @@ export async function settle<T, R> (
 ): Promise<Outcome<R>[]> {
   const outcomes: Outcome<R>[] = []
   checkSettleOptions(options)
-  await settleSource(openSource(items), worker, options, (outcome, index) => { outcomes[index] = outcome })
+  await settleSource(openSource(items), worker, options, (outcome, index) => { outcomes[index] = outcome }, newItemAttempt)
   return outcomes
 }
 
@@ -92,19 +96,20 @@ export async function settleEach<T, R> (
   items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T>, onOutcome: Deliver<T, R>
 ): Promise<void> {
   checkSettleOptions(options)
-  await settleSource(openSource(items), worker, options, onOutcome)
+  await settleSource(openSource(items), worker, options, onOutcome, newItemAttempt)
 }
 
 /** Works through a source; the options must have been checked. */
-export async function settleSource<T, R> (
-  source: Source<T>, worker: Worker<T, R>, options: SettleOptions<T>, deliver: Deliver<T, R>
+export async function settleSource<T, R, C extends ItemAttempt> (
+  source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: SettleOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
 ): Promise<void> {
   const { concurrency = 16, timeout, signal } = options
   const canceller = createCanceller()
   const how = { canceller, timeout: typeof timeout === 'function' ? undefined : timeout }
-  const run: Run<T, R> = {
+  const run: Run<T, R, C> = {
     source,
     worker,
+    newAttempt,
     options,
     deliver,
     canceller,
@@ -128,14 +133,14 @@ export async function settleSource<T, R> (
 }
 
 /** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
-function haltNow<T, R> (run: Run<T, R>, reason?: unknown): void {
+function haltNow<T, R, C extends ItemAttempt> (run: Run<T, R, C>, reason?: unknown): void {
   run.halted = () => isItemError(reason) ? reason : notRun()
   run.canceller.cancel(cancelled())
   run.source.close()
 }
 
 /** One lane of the batch: takes the next item as soon as its last one is settled. */
-async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
+async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>): Promise<void> {
   try {
     while (!run.isLeft) {
       while (run.turn !== undefined) await run.turn
@@ -158,30 +163,30 @@ async function workThrough<T, R> (run: Run<T, R>): Promise<void> {
 }
 
 /** Ends a batch whose outcomes nobody takes any more. */
-function leave<T, R> (run: Run<T, R>): void {
+function leave<T, R, C extends ItemAttempt> (run: Run<T, R, C>): void {
   run.isLeft = true
   haltNow(run)
 }
 
-function noteOutcome<T, R> (run: Run<T, R>, outcome: Outcome<R>): void {
+function noteOutcome<T, R, C extends ItemAttempt> (run: Run<T, R, C>, outcome: Outcome<R>): void {
   if (++run.settled % LOOK_AFTER === 0 && performance.now() - run.turned > TURN_AFTER) run.turn ??= nextTurn(run)
   if (outcome.status !== 'rejected' || run.halted !== undefined) return
   run.failures++
   if (run.failures === run.options.stopAfter) run.halted = notRun
 }
 
-async function nextTurn<T, R> (run: Run<T, R>): Promise<void> {
+async function nextTurn<T, R, C extends ItemAttempt> (run: Run<T, R, C>): Promise<void> {
   await setImmediate()
   run.turned = performance.now()
   run.turn = undefined
 }
 
-function perform<T, R> (run: Run<T, R>, item: T, index: number): Outcome<R> | Promise<Outcome<R>> {
+function perform<T, R, C extends ItemAttempt> (run: Run<T, R, C>, item: T, index: number): Outcome<R> | Promise<Outcome<R>> {
   if (run.halted !== undefined) return rejected(run.halted())
   return run.options.retries ? performRetrying(run, item, index, run.options.retries) : attemptItem(run, item, index, 1)
 }
 
-async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, retries: number): Promise<Outcome<R>> {
+async function performRetrying<T, R, C extends ItemAttempt> (run: Run<T, R, C>, item: T, index: number, retries: number): Promise<Outcome<R>> {
   for (let count = 1; count <= retries; count++) {
     const outcome = await attemptItem(run, item, index, count)
     if (outcome.status === 'fulfilled' || isCancelled(run) || !isRetryable(outcome.reason)) return outcome
@@ -191,24 +196,29 @@ async function performRetrying<T, R> (run: Run<T, R>, item: T, index: number, re
   return attemptItem(run, item, index, retries + 1)
 }
 
-function attemptItem<T, R> (run: Run<T, R>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
+function attemptItem<T, R, C extends ItemAttempt> (run: Run<T, R, C>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
   try {
     // Asked before the work begins: once it has, nothing may keep its promise from being watched.
     const how = typeof run.options.timeout === 'function' ? { canceller: run.canceller, timeout: timeoutOf(run.options.timeout, item) } : run.how
-    return attempt(run.worker, item, new ItemAttempt(index, count, how))
+    return attempt(run.worker, item, run.newAttempt(item, index, count, how))
   } catch (error) {
     return rejected(error)
   }
 }
 
-class ItemAttempt extends AttemptContext implements WorkerContext {
+/** One attempt at an item. */
+export class ItemAttempt extends AttemptContext implements WorkerContext {
   constructor (readonly index: number, readonly attempt: number, how: Watch) {
     super(how)
   }
 }
 
+function newItemAttempt (_: unknown, index: number, attempt: number, how: Watch): ItemAttempt {
+  return new ItemAttempt(index, attempt, how)
+}
+
 /** Waits between two attempts; the end of the batch ends the wait. */
-function pause<T, R> (run: Run<T, R>, ms: number): Promise<void> {
+function pause<T, R, C extends ItemAttempt> (run: Run<T, R, C>, ms: number): Promise<void> {
   return new Promise(resolve => {
     const end = () => {
       clearTimeout(timer)
@@ -220,7 +230,7 @@ function pause<T, R> (run: Run<T, R>, ms: number): Promise<void> {
   })
 }
 
-function isCancelled<T, R> ({ canceller }: Run<T, R>): boolean {
+function isCancelled ({ canceller }: { readonly canceller: Canceller }): boolean {
   return canceller.reason !== undefined
 }
 

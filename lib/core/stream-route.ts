@@ -2,6 +2,8 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
+import type { Watch } from './attempt.js'
+import { RequestItemAttempt, type ItemContext } from './item-context.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
 import { bookOf, noteFailure } from './item-error.js'
 import { chargeLine } from './item-limit.js'
@@ -9,7 +11,7 @@ import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { batchOf, beginReport } from './report.js'
 import { wordOutcome } from './results.js'
 import { serializeAlone, serializerOf, type SerializeContext } from './serializer.js'
-import { settleSource, type Outcome, type WorkerContext } from './settle.js'
+import { settleSource, type Outcome } from './settle.js'
 import type { SettleOptions } from './settle-options.js'
 import { documentStream } from './stream-documentation.js'
 import { readLines, type LineItem, type LineRules, type StreamLimits, type StreamSource } from './stream-input.js'
@@ -27,7 +29,7 @@ export interface StreamSettings {
   readonly limits: StreamLimits
   readonly how: SettleOptions
   /** Does the work of one item. */
-  work (item: unknown, context: WorkerContext, key: LineItem['key'], request: FastifyRequest): unknown
+  perform (item: unknown, context: ItemContext): unknown
 }
 
 /** Registers the streaming operation in a context of its own, so that its parser stays there. */
@@ -103,17 +105,18 @@ async function answer (
   let [total, failed] = [0, 0]
 
   const charge = chargeLine(request)
-  const work = (line: LineItem, context: WorkerContext) => settings.work(line.item, context, line.key, request)
-  const worker = charge === undefined ? work : (line: LineItem, context: WorkerContext) => charge().then(() => work(line, context))
+  const work = (line: LineItem, context: ItemContext) => settings.perform(line.item, context)
+  const worker = charge === undefined ? work : (line: LineItem, context: ItemContext) => charge().then(() => work(line, context))
+  const newAttempt = ({ key }: LineItem, index: number, attempt: number, how: Watch) => new RequestItemAttempt(index, attempt, how, key, request)
 
-  await settleSource(source, (line, context) => line.failure ?? worker(line, context), { ...settings.how, signal },
+  await settleSource(source, (line, context: RequestItemAttempt) => line.failure ?? worker(line, context), { ...settings.how, signal },
     (outcome, index, line) => {
       const written = writeLine(outcome, index, line)
       total++
       if (written.failed) failed++
       if (report.wants(written.failed)) report.note({ index, key: line?.key ?? null, ...written })
       return output.write(written.text)
-    })
+    }, newAttempt)
   const isCut = !source.isComplete() || signal.aborted
   report.end({ total, failed, isCut })
   if (!isCut) {
