@@ -134,7 +134,7 @@ function writeText (page: Page, at: number, text: string, room: number): number 
   const end = start + text.length
   if (end + 1 + room > buffer.length) return -1
   buffer[at] = QUOTE
-  if (!(text.length < SHORT ? copyPlain(buffer, start, text) : copyLong(buffer, start, text))) return writeOpen(page, at, text, room)
+  if (!(text.length < SHORT ? copyPlain(buffer, start, text) : copyLong(buffer, start, text))) return writeJson(page, at, text, room)
   buffer[end] = QUOTE
   return end + 1
 }
@@ -149,6 +149,16 @@ function copyPlain (buffer: Buffer, start: number, text: string): boolean {
   return true
 }
 
+/** Copies what is JSON already, and says whether it is all ASCII. */
+function copyAscii (buffer: Buffer, start: number, json: string): boolean {
+  for (let index = 0; index < json.length; index++) {
+    const code = json.charCodeAt(index)
+    if (code > 126) return false
+    buffer[start + index] = code
+  }
+  return true
+}
+
 function copyLong (buffer: Buffer, start: number, text: string): boolean {
   if (buffer.write(text, start, 'utf8') !== text.length) return false
   let special = 0
@@ -158,15 +168,23 @@ function copyLong (buffer: Buffer, start: number, text: string): boolean {
 
 /** @returns where it ends, or -1 when it is no JSON or there is no room for it */
 function writeOpen (page: Page, at: number, value: unknown, room: number): number {
+  if (typeof value === 'string') return writeText(page, at, value, room)
+  // For a number there is room in any case.
+  if (Number.isFinite(value)) return writeNumber(page.buffer, at, value as number)
+  return writeJson(page, at, value, room)
+}
+
+function writeJson (page: Page, at: number, value: unknown, room: number): number {
   const json = JSON.stringify(value) as string | undefined
   if (json === undefined || at + json.length * 3 + room > page.buffer.length) return -1
+  if (json.length < SHORT && copyAscii(page.buffer, at, json)) return at + json.length
   const written = page.buffer.write(json, at, 'utf8')
   if (written !== json.length) page.isWide = true
   return at + written
 }
 
 function writeNumber (buffer: Buffer, at: number, number: number): number {
-  if ((number | 0) !== number || number < 0) return writeDigits(buffer, at, JSON.stringify(number))
+  if ((number | 0) !== number || number < 0) return writeDigits(buffer, at, String(number))
   const end = at + (number < 10 ? 1 : number < 100 ? 2 : number < 1e3 ? 3 : number < 1e4 ? 4 : number < 1e5 ? 5 : number < 1e6 ? 6 : number < 1e7 ? 7 : number < 1e8 ? 8 : number < 1e9 ? 9 : 10)
   let rest = number
   for (let place = end - 1; place >= at; place--) {

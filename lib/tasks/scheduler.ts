@@ -15,14 +15,19 @@ export interface Scheduler {
   wake (batch: Runnable): void
 }
 
-/** How many tasks start between two turns that the event loop gets in any case, also when none of them waits. */
-const TURN_AFTER = 512
+/** Milliseconds after which the event loop gets a turn in any case, also when no task waits. Too many turns have too many batches in memory at once. */
+const TURN_AFTER = 10
+
+/** How many tasks start between two looks at the clock. */
+const LOOK_AFTER = 8
 
 /** @param maxRunning how many tasks of all batches run at a time */
 export function createScheduler (maxRunning: number): Scheduler {
   const ring = new Set<Runnable>()
   let running = 0
   let started = 0
+  /** When the event loop had its last turn; undefined when it has had one since a task was started. */
+  let turned: number | undefined
   let isBusy = false
 
   function wake (batch: Runnable): void {
@@ -34,7 +39,7 @@ export function createScheduler (maxRunning: number): Scheduler {
     isBusy = true
     for (const batch of ring) {
       if (running === maxRunning) break
-      if (started === TURN_AFTER) return giveTurn()
+      if (isOver()) return giveTurn()
       // At the end again if it has more, behind those that wait; the loop gets there.
       ring.delete(batch)
       if (!batch.isReady()) continue
@@ -44,17 +49,25 @@ export function createScheduler (maxRunning: number): Scheduler {
     isBusy = false
   }
 
-  /** Goes on when others have had their turn of the event loop. */
+  /** Whether others are to have their turn of the event loop. */
+  function isOver (): boolean {
+    return started % LOOK_AFTER === 0 && turned !== undefined && performance.now() - turned > TURN_AFTER
+  }
+
+  /** Goes on when they have had it. */
   function giveTurn (): void {
-    setImmediate(() => {
-      started = 0
-      startSome()
-    })
+    setImmediate(startSome)
+  }
+
+  function followTurn (): void {
+    turned = performance.now()
+    setImmediate(() => { turned = undefined })
   }
 
   /** @returns whether the task goes on */
   function start (batch: Runnable): boolean {
     started++
+    if (turned === undefined) followTurn()
     const goesOn = batch.startNext(onEnded)
     if (goesOn) running++
     return goesOn
@@ -63,7 +76,7 @@ export function createScheduler (maxRunning: number): Scheduler {
   function onEnded (batch: Runnable): void {
     running--
     // Alone it need not go round: one has ended, one begins.
-    const isAlone = !isBusy && ring.size <= 1 && started < TURN_AFTER
+    const isAlone = !isBusy && ring.size <= 1 && !isOver()
     if (!isAlone || !batch.isReady() || !start(batch)) wake(batch)
   }
 
