@@ -1,4 +1,4 @@
-// One of the servers that are compared over HTTP: node peer.js <name>. Tells its parent the port, and its memory when asked.
+// One of the servers that are compared over HTTP: node peer.js <name>. Tells its parent the port, and its figures when asked.
 //   POST /upload: names shorter than 10 characters are uploaded, the others fail. POST /contacts: each contact is
 //   created, unless it is invalid.
 import { createServer, type Server } from 'node:http'
@@ -30,6 +30,9 @@ function uploadNames ({ files }: Names): object {
 interface AjvCheck { (value: unknown): boolean, errors?: { instancePath: string, message: string, params: { missingProperty?: string } }[] }
 
 let lastId = 0
+
+/** How many items of long batches have been worked on. */
+let handled = 0
 
 const check = AjvCompiler()({}, { customOptions: { coerceTypes: false, removeAdditional: false } })({ schema: Contact } as never) as unknown as AjvCheck
 
@@ -71,7 +74,7 @@ async function startMultiStatus (): Promise<Server> {
     : { file, status: 'failed', error: 'File name too long' })))
   app.route(bulkRoute({ url: '/contacts', contract: contacts, item: Contact, handler: () => ({ contactId: ++lastId }) }))
   app.route(bulkRoute({
-    url: '/items', contract: generic, item: Type.Object({ id: Type.Integer() }), maxItems: 2_000_000, bodyLimit: 2 ** 30, stream: true, handler: () => {}
+    url: '/items', contract: generic, item: Type.Object({ id: Type.Integer() }), maxItems: 2_000_000, bodyLimit: 2 ** 30, stream: true, handler: () => { handled++ }
   }))
   await app.listen({ port: 0, host: '127.0.0.1' })
   return app.server
@@ -113,7 +116,8 @@ let peak = 0
 setInterval(() => { peak = Math.max(peak, process.memoryUsage.rss()) }, 20)
 process.on('message', () => {
   const rss = process.memoryUsage.rss()
-  process.send!({ rss, peak: Math.max(peak, rss) })
+  const { user, system } = process.cpuUsage()
+  process.send!({ cpu: user + system, rss, peak: Math.max(peak, rss), handled })
   peak = 0
 })
 // Without its parent there is nobody to serve.

@@ -5,12 +5,23 @@ import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 
+/** What a server says of itself. */
+export interface Figures {
+  /** Microseconds of processor time since it started, of all threads. */
+  readonly cpu: number
+  /** Bytes in memory. */
+  readonly rss: number
+  /** The most bytes in memory that were seen since this was last asked. */
+  readonly peak: number
+  /** How many items of long batches it has worked on. */
+  readonly handled: number
+}
+
 /** A server, and how to end it. */
 export interface Peer {
   readonly name: string
   readonly url: string
-  /** Bytes in memory, and the most that were seen since this was last asked. */
-  memory (): Promise<{ rss: number, peak: number }>
+  figures (): Promise<Figures>
   stop (): Promise<void>
 }
 
@@ -21,10 +32,10 @@ export async function startPeer (build: string, name: string): Promise<Peer> {
   return {
     name,
     url: `http://127.0.0.1:${port}`,
-    async memory () {
-      child.send('memory')
-      const [memory] = await once(child, 'message') as [{ rss: number, peak: number }]
-      return memory
+    async figures () {
+      child.send('figures')
+      const [figures] = await once(child, 'message') as [Figures]
+      return figures
     },
     stop: () => stop(child)
   }
@@ -41,7 +52,7 @@ export async function startFlask (): Promise<Peer | undefined> {
     console.error('*** SKIPPED: Flask, because this machine has no gunicorn or no Flask (Debian: apt install gunicorn python3-flask) ***')
     return undefined
   }
-  return { name: 'flask', url, memory: async () => ({ rss: 0, peak: 0 }), stop: () => stop(child) }
+  return { name: 'flask', url, figures: async () => ({ cpu: 0, rss: 0, peak: 0, handled: 0 }), stop: () => stop(child) }
 }
 
 async function answering (url: string): Promise<true> {

@@ -25,9 +25,9 @@ export interface EntryEvents {
   onEnd (taskBytes: number): void
 }
 
-export function createEntry (batch: NewBatch, { runTask, limits }: EngineHost, events: EntryEvents): Entry {
+export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: EngineHost, events: EntryEvents): Entry {
   const { makeRoom, onReady, onResult, onEnd } = events
-  const record = createRecord(batch, makeRoom)
+  const record = createRecord(batch, makeRoom, onItemError)
   const { onEnd: tellEnd } = batch
   const taskBytes = batch.keep ? Buffer.byteLength(JSON.stringify(batch.tasks)) : 0
   let resolve!: () => void

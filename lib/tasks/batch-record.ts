@@ -1,9 +1,8 @@
 // What the in-process engine remembers of one batch: its results, and the order in which they came.
-import type { FastifyBaseLogger } from 'fastify'
-import { tasks, type TaskResult } from '../../schemas/index.js'
-import { resultTooLarge, toFailure } from '../errors.js'
+import type { TaskResult } from '../../schemas/index.js'
+import type { FailureBook, OnItemError } from '../core/item-error.js'
 import type { BatchInfo, NewBatch, PlacedResult, SettledTask } from './engine.js'
-import { readResult, writeResult } from './result.js'
+import { readResult, writeResult, writeTooLarge } from './result.js'
 
 /** The record of one batch. */
 export interface BatchRecord {
@@ -18,9 +17,13 @@ export interface BatchRecord {
 /** A result as it is kept: text where it has to last, because what a handler has returned may change. */
 type Kept = TaskResult | string
 
-/** @param makeRoom whether a result of so many bytes can be kept */
-export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => boolean): BatchRecord {
+/**
+ * @param makeRoom whether a result of so many bytes can be kept
+ * @param onItemError what the app is told of results that cannot be kept
+ */
+export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => boolean, onItemError: OnItemError | undefined): BatchRecord {
   const { batchId, total, owner, keep, log } = batch
+  const book: FailureBook = { log, request: null, onItemError }
   const createdAt = Date.now()
   const results: Kept[] = new Array(total)
   const order: number[] = []
@@ -36,7 +39,7 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
       summary: { total, succeeded, failed: order.length - succeeded, pending: total - order.length }
     }),
     settle (placed) {
-      const { kept, failed } = keep ? write(placed, makeRoom, log) : { kept: placed.result, failed: placed.result.status === 'failed' }
+      const { kept, failed } = keep ? write(placed, makeRoom, book) : { kept: placed.result, failed: placed.result.status === 'failed' }
       results[placed.index] = kept
       if (!failed) succeeded++
       order.push(placed.index)
@@ -51,15 +54,11 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
 /** Bytes that a result may have in any case: that it was too large has to be said somewhere. */
 const SMALL = 1024
 
-function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, log: FastifyBaseLogger): { kept: Kept, failed: boolean } {
-  const { json, failed } = writeResult(placed, log)
+function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, book: FailureBook): { kept: Kept, failed: boolean } {
+  const { json, failed } = writeResult(placed, book)
   const size = Buffer.byteLength(json)
   if (makeRoom(size) || size <= SMALL) return { kept: json, failed }
-  return { kept: writeResult(tooLarge(placed), log).json, failed: true }
-}
-
-function tooLarge ({ index, result }: PlacedResult): PlacedResult {
-  return { index, result: tasks.fail(result.taskId, toFailure(resultTooLarge())) }
+  return { kept: writeTooLarge(placed, book).json, failed: true }
 }
 
 function read (kept: Kept): TaskResult {

@@ -1,6 +1,7 @@
 // What /tasks asks of an engine: who runs the tasks of a batch, and remembers what became of them.
 import type { FastifyBaseLogger } from 'fastify'
 import type { BatchSummary, FailureDetail, TaskResult } from '../../schemas/index.js'
+import type { OnItemError } from '../core/item-error.js'
 import type { RunTask, Task } from './run-task.js'
 
 /** A task and its place in the request, from 0. */
@@ -82,6 +83,8 @@ export interface EngineHost {
   readonly limits: EngineLimits
   /** For what concerns no batch. */
   readonly log: FastifyBaseLogger
+  /** To be called for a task whose result cannot be kept, or that is given up; `runTask` does so for those that fail. */
+  readonly onItemError?: OnItemError | undefined
 }
 
 /**

@@ -1,9 +1,8 @@
 // A result as it is kept: text that every process can read, and that is what the 207 body will say.
-import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { logItemFailure } from '../core/item-log.js'
+import { noteFailure, type FailureBook } from '../core/item-error.js'
 import { serializeAlone, serializerOf } from '../core/serializer.js'
-import { invalidResult, toFailure } from '../errors.js'
+import { invalidResult, resultTooLarge, toFailure } from '../errors.js'
 import type { PlacedResult } from './engine.js'
 
 /** One result in JSON, and whether it is a failure. */
@@ -16,14 +15,21 @@ const serialize = serializerOf(tasks, () => ({}))
 
 /**
  * The result as the answer would have it. One that JSON cannot hold, as a BigInt or a cycle, becomes a failure that says
- * `INVALID_RESULT`, and is logged; so this is to be asked before a result is counted.
+ * `INVALID_RESULT`, and is noted; so this is to be asked before a result is counted.
  */
-export function writeResult ({ index, result }: PlacedResult, log: FastifyBaseLogger): ResultText {
+export function writeResult ({ index, result }: PlacedResult, book: FailureBook): ResultText {
   const key = result.taskId as Key
   const { text, failed } = serializeAlone(serialize, result, {
-    onInvalid: (_, _key, why) => logItemFailure(log, toFailure(invalidResult()), invalidResult(why), index, key)
+    onInvalid: (_, _key, why) => noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
   })
   return { json: text, failed }
+}
+
+/** What takes the place of a result for which there is no room. */
+export function writeTooLarge ({ index, result }: PlacedResult, book: FailureBook): ResultText {
+  const [key, reason] = [result.taskId as Key, resultTooLarge()]
+  noteFailure(book, toFailure(reason), reason, index, key)
+  return writeResult({ index, result: tasks.fail(key, toFailure(reason)) }, book)
 }
 
 /** @param json what {@link writeResult} has written */

@@ -27,7 +27,7 @@ export async function registerTasks (app: FastifyInstance, given: TasksSettings,
   const { handlers, timeout, retries, concurrency, maxRunning, maxQueued, ttl } = settings
   const runTask = createTaskRunner({ handlers, timeout, retries, onItemError })
   const followers = createFollowers(settings.maxFollowers)
-  app.addHook('onReady', async () => given.engine.start?.({ runTask, limits: { concurrency, maxRunning, maxQueued, ttl }, log: app.log }))
+  app.addHook('onReady', async () => given.engine.start?.({ runTask, limits: { concurrency, maxRunning, maxQueued, ttl }, log: app.log, onItemError }))
   app.addHook('preClose', async () => {
     await settings.engine.close(graceLeft())
     await followers.close()

@@ -95,6 +95,7 @@ function openWorker ({ settings, loggers }: Life, host: EngineHost, channel: Cha
     channel,
     records: createRecords(createScripts(redis, prefix), lockDuration),
     runTask: host.runTask,
+    onItemError: host.onItemError,
     maxRunning: host.limits.maxRunning,
     log: host.log,
     logOf: batchId => loggers.get(batchId) ?? host.log.child({ batchId })

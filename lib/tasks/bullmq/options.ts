@@ -1,6 +1,7 @@
 // The options of the BullMQ engine and of its workers, and their checks.
 import type { FastifyBaseLogger } from 'fastify'
-import { checkMembers, membersOf } from '../../core/check-options.js'
+import { checkFunction, checkMembers, membersOf } from '../../core/check-options.js'
+import type { OnItemError } from '../../core/item-error.js'
 import { checkInteger, show } from '../../core/settle-options.js'
 import { InvalidOption } from '../../errors.js'
 import type { TaskDefinition } from '../definition.js'
@@ -39,11 +40,13 @@ export interface WorkerOptions extends SharedOptions {
   retries?: number
   /** A pino logger, or one like it. @default warnings and errors go to the console */
   log?: FastifyBaseLogger
+  /** Called for every task that an error has failed in this process, as that of the plugin in its own. */
+  onItemError?: OnItemError
 }
 
 const SHARED = { connection: 1, prefix: 1, lockDuration: 1, maxResultBytes: 1 } as const
 const ENGINE_MEMBERS = membersOf<BullmqOptions>({ ...SHARED, worker: 1 })
-const WORKER_MEMBERS = membersOf<WorkerOptions>({ ...SHARED, handlers: 1, maxRunning: 1, timeout: 1, retries: 1, log: 1 })
+const WORKER_MEMBERS = membersOf<WorkerOptions>({ ...SHARED, handlers: 1, maxRunning: 1, timeout: 1, retries: 1, log: 1, onItemError: 1 })
 
 /** The options that all have, with every default in place. */
 export type SharedSettings = Required<SharedOptions>
@@ -62,6 +65,7 @@ export function readWorkerOptions (options: WorkerOptions): SharedSettings {
   checkInteger('createWorker.maxRunning', options.maxRunning, 1)
   checkInteger('createWorker.timeout', options.timeout, 1)
   checkInteger('createWorker.retries', options.retries, 0)
+  checkFunction('createWorker.onItemError', options.onItemError)
   return readShared('createWorker', options)
 }
 

@@ -84,7 +84,7 @@ function describe (batch: NewBatch, { ttl, maxQueued }: Admission): (string | nu
   return [
     total, Date.now(), keep ? ttl : PASSING_TTL, keep ? 1 : 0, idsOf(batch), owner === undefined ? '' : JSON.stringify(owner),
     UNTIL_ACCEPTED, batch.tasks.length, maxQueued,
-    ...batch.invalid.flatMap(placed => [placed.index, writeResult(placed, batch.log).json])
+    ...batch.invalid.flatMap(placed => [placed.index, writeResult(placed, { log: batch.log, request: null, onItemError: undefined }).json])
   ]
 }
 

@@ -21,7 +21,7 @@ import { startWorker, type TaskWorker } from './worker.js'
 export function createWorker (options: WorkerOptions): TaskWorker {
   const settings = readWorkerOptions(options)
   const { connection, prefix, lockDuration } = settings
-  const { handlers, timeout = DEFAULT_TIMEOUT, retries = 0, maxRunning = 256, log = consoleLogger } = options
+  const { handlers, timeout = DEFAULT_TIMEOUT, retries = 0, maxRunning = 256, log = consoleLogger, onItemError } = options
   const redis = openPatient(connection)
   const subscriber = openPatient(connection)
   const records = createRecords(createScripts(redis, prefix), lockDuration)
@@ -32,7 +32,8 @@ export function createWorker (options: WorkerOptions): TaskWorker {
     redis,
     records,
     channel: openChannel(subscriber, prefix),
-    runTask: createTaskRunner({ handlers, timeout, retries }),
+    runTask: createTaskRunner({ handlers, timeout, retries, onItemError }),
+    onItemError,
     maxRunning,
     log,
     logOf: batchId => log.child({ batchId })

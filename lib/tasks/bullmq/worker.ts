@@ -5,10 +5,10 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../schemas/index.js'
 import { createCanceller, type Canceller } from '../../core/attempt.js'
-import { logItemFailure } from '../../core/item-log.js'
+import { noteFailure, type FailureBook, type OnItemError } from '../../core/item-error.js'
 import { within } from '../../core/within.js'
-import { cancelled, notRun, resultTooLarge, taskLost, toFailure, type ItemError } from '../../errors.js'
-import { writeResult, type ResultText } from '../result.js'
+import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../errors.js'
+import { writeResult, writeTooLarge, type ResultText } from '../result.js'
 import type { RunTask, TaskEnd } from '../run-task.js'
 import type { Channel } from './channel.js'
 import { followCopies, isLost } from './connection.js'
@@ -24,6 +24,8 @@ export interface TaskWorkerOptions {
   readonly records: Records
   readonly channel: Channel
   readonly runTask: RunTask
+  /** What the app is told of results that cannot be kept, and of tasks that are given up. */
+  readonly onItemError: OnItemError | undefined
   readonly maxRunning: number
   readonly lockDuration: number
   readonly maxResultBytes: number
@@ -110,14 +112,14 @@ async function work (shift: Shift, job: Job, token?: string): Promise<void> {
 
 /** @returns undefined when there is nothing to record, as the task has its result */
 async function attempt (shift: Shift, { batchId, index, task }: TaskJob, job: Job): Promise<TaskEnd | undefined> {
-  const { options: { records, logOf }, gate } = shift
+  const { options, options: { records }, gate } = shift
   const alone = job.stalledCounter >= SUSPECT_AFTER
   const leave = await gate.enter(alone)
   try {
     expectOpen(shift)
     const state = await records.begin(batchId, { index, alone })
     if (state === Begin.Settled) return undefined
-    if (state === Begin.KilledBefore) return { result: loseTask(logOf(batchId), index, task.taskId), retryIn: undefined }
+    if (state === Begin.KilledBefore) return { result: loseTask(bookOf(options, batchId), index, task.taskId), retryIn: undefined }
     expectOpen(shift)
     return await run(shift, { batchId, index, task }, job.attemptsStarted, alone)
   } finally {
@@ -145,9 +147,13 @@ function expectOpen ({ closing }: Shift): void {
   if (closing.signal.aborted) throw serverClosing()
 }
 
-function loseTask (log: FastifyBaseLogger, index: number, taskId: Key): TaskResult {
+function bookOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: string): FailureBook {
+  return { log: logOf(batchId), request: null, onItemError }
+}
+
+function loseTask (book: FailureBook, index: number, taskId: Key): TaskResult {
   const lost = taskLost('each process that it ran in has died')
-  logItemFailure(log, toFailure(lost), lost, index, taskId)
+  noteFailure(book, toFailure(lost), lost, index, taskId)
   return tasks.fail(taskId, toFailure(lost))
 }
 
@@ -171,10 +177,10 @@ async function record (shift: Shift, { batchId, index }: TaskJob, result: TaskRe
   }
 }
 
-function writeWithin ({ logOf, maxResultBytes }: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
-  const text = writeResult({ index, result }, logOf(batchId))
-  if (Buffer.byteLength(text.json) <= maxResultBytes) return text
-  return writeResult({ index, result: tasks.fail(result.taskId as Key, toFailure(resultTooLarge())) }, logOf(batchId))
+function writeWithin (options: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
+  const book = bookOf(options, batchId)
+  const text = writeResult({ index, result }, book)
+  return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, book)
 }
 
 /** Stops what has got a result elsewhere, as by being cancelled. */
