@@ -1,5 +1,5 @@
 // The plugin: options -> documentation -> decorators -> routes.
-import type { FastifyError, FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
@@ -9,7 +9,8 @@ import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
 import { prepareItemErrors } from './core/item-error.js'
-import { followBatches } from './core/lifetime.js'
+import { toAbortSignal } from './core/end-signal.js'
+import { END_SIGNAL, followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
 import { timeRequests } from './core/report.js'
 import { registerDocs } from './docs.js'
@@ -29,7 +30,8 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
 
   const lifetime = followBatches(app, closeGrace)
   app.decorateReply('multiStatus', createMultiStatus(status))
-  app.decorateReply('batchSignal', function () { return lifetime.signalFor(this) })
+  app.decorateReply('batchSignal', function () { return toAbortSignal(lifetime.signalFor(this)) })
+  app.decorateReply(END_SIGNAL, function (this: FastifyReply) { return lifetime.signalFor(this) })
   awaitLargeBodies(app)
   timeRequests(app)
   prepareItemErrors(app, onItemError)

@@ -6,15 +6,17 @@ import { NotRegistered } from '../errors.js'
 import type { Watch } from './attempt.js'
 import { authorizing, expectAllAllowed, type Authorize } from './authorize.js'
 import { checkFunction } from './check-options.js'
+import type { EndSignal } from './end-signal.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
 import { RequestItemAttempt, type ItemContext } from './item-context.js'
 import { bookOf, type OnItemError } from './item-error.js'
 import type { Batch } from './items.js'
+import { endSignalOf } from './lifetime.js'
 import { readPreferences } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
 import { wordOutcome } from './results.js'
-import { settleSource } from './settle.js'
+import { settleSource, type RunOptions } from './settle.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource } from './source.js'
 import type { LineItem } from './stream-input.js'
@@ -124,14 +126,19 @@ interface Work<I extends TSchema> {
   readonly perform: (item: Static<I>, context: ItemContext) => unknown
 }
 
+/** One by one, because spreading them would cost as much as settling an item. */
+function withSignal<T> ({ concurrency, timeout, retries, backoff, stopAfter }: SettleOptions<T>, signal: EndSignal): RunOptions<T> {
+  return { concurrency, timeout, retries, backoff, stopAfter, signal }
+}
+
 /** Works through the valid items. It is known of each result whose it is, so that none is looked for by its key. */
 async function runBatch<I extends TSchema> (
   request: FastifyRequest, reply: FastifyReply, batch: Batch, { contract, itemsIn, how, authorize, perform }: Work<I>
 ): Promise<unknown[]> {
   const { items, places, keys, invalid } = batch
-  const options = { ...how, signal: reply.batchSignal() }
+  const options = withSignal(how, endSignalOf(reply))
   if (authorize !== undefined && readPreferences(request).strict) {
-    await expectAllAllowed(authorize, batch, itemsIn, reply, { ...options, retries: 0, stopAfter: undefined })
+    await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
   }
   const book = bookOf(reply)
   const results: unknown[] = keys.map((key, place) => {

@@ -1,7 +1,16 @@
 // How long a batch may run: until its client is gone or the app closes.
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { notRun } from '../errors.js'
+import { createEnder, type EndSignal, type Ender } from './end-signal.js'
 import { within } from './within.js'
+
+/** The member of replies that gives the signal itself, of which `batchSignal` makes an AbortSignal. */
+export const END_SIGNAL = Symbol('fastify-multi-status.end-signal')
+
+/** When the batch of a reply is to end. */
+export function endSignalOf (reply: FastifyReply): EndSignal {
+  return (reply as unknown as Record<typeof END_SIGNAL, () => EndSignal>)[END_SIGNAL]()
+}
 
 /** The batches in progress of one app. */
 export interface Lifetime {
@@ -9,7 +18,7 @@ export interface Lifetime {
    * A signal that aborts when the client disconnects before it has its answer, and when the app closes and the grace
    * period is over. It needs no clean-up.
    */
-  signalFor (reply: FastifyReply): AbortSignal
+  signalFor (reply: FastifyReply): EndSignal
   /** Milliseconds that are left of the grace period when the app closes. */
   graceLeft (): number
 }
@@ -19,7 +28,7 @@ export interface Lifetime {
  * @param grace milliseconds that batches have to end by themselves when the app closes
  */
 export function followBatches (app: FastifyInstance, grace: number): Lifetime {
-  const active = new Map<AbortController, InProgress>()
+  const active = new Map<Ender, InProgress>()
   let isClosing = false
   let isOver = false
   let end = Infinity
@@ -30,7 +39,7 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
     for (const { reply } of active.values()) closeConnection(reply)
     await within(ended(active), grace)
     isOver = true
-    for (const controller of active.keys()) controller.abort(serverClosing())
+    for (const ender of active.keys()) ender.abort(serverClosing())
     await within(ended(active), LAST_WORDS)
     for (const { reply: { raw } } of active.values()) if (raw.headersSent) raw.destroy()
   })
@@ -38,23 +47,23 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   return {
     graceLeft: () => Math.max(0, Math.min(grace, end - performance.now())),
     signalFor (reply) {
-      const controller = new AbortController()
-      const abort = () => controller.abort(notRun('Client disconnected'))
+      const ender = createEnder()
+      const abort = () => ender.abort(notRun('Client disconnected'))
       const { raw } = reply
       if (raw.destroyed) {
         abort()
-        return controller.signal
+        return ender.signal
       }
       // A request whose body came in only now.
       if (isClosing) closeConnection(reply)
-      if (isOver) controller.abort(serverClosing())
+      if (isOver) ender.abort(serverClosing())
       const end = new Promise<void>(resolve => raw.once('close', () => {
-        active.delete(controller)
+        active.delete(ender)
         if (!raw.writableFinished) abort()
         resolve()
       }))
-      active.set(controller, { reply, end })
-      return controller.signal
+      active.set(ender, { reply, end })
+      return ender.signal
     }
   }
 }
@@ -73,7 +82,7 @@ function closeConnection (reply: FastifyReply): void {
 const serverClosing = () => notRun('Server closing')
 
 /** Resolves when no batch is in progress any more, also none that began after this was asked. */
-async function ended (active: ReadonlyMap<AbortController, InProgress>): Promise<void> {
+async function ended (active: ReadonlyMap<Ender, InProgress>): Promise<void> {
   while (active.size > 0) await Promise.all([...active.values()].map(({ end }) => end))
 }
 

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
 import { attempt, AttemptContext, createCanceller, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
 import { delayAfter, isRetryable } from './backoff.js'
+import type { EndSignal } from './end-signal.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource, type Source } from './source.js'
 
@@ -38,7 +39,7 @@ interface Run<T, R, C extends ItemAttempt = ItemAttempt> {
   readonly source: Source<T>
   readonly worker: (item: T, context: C) => R | PromiseLike<R>
   readonly newAttempt: NewAttempt<T, C>
-  readonly options: SettleOptions<T>
+  readonly options: RunOptions<T>
   readonly deliver: Deliver<T, R>
   /** Ends what is in progress. */
   readonly canceller: Canceller
@@ -99,9 +100,14 @@ export async function settleEach<T, R> (
   await settleSource(openSource(items), worker, options, onOutcome, newItemAttempt)
 }
 
+/** The options of settle, with any signal. */
+export interface RunOptions<T> extends Omit<SettleOptions<T>, 'signal'> {
+  signal?: EndSignal | undefined
+}
+
 /** Works through a source; the options must have been checked. */
 export async function settleSource<T, R, C extends ItemAttempt> (
-  source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: SettleOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
+  source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
 ): Promise<void> {
   const { concurrency = 16, timeout, signal } = options
   const canceller = createCanceller()
@@ -124,9 +130,11 @@ export async function settleSource<T, R, C extends ItemAttempt> (
   const abort = () => haltNow(run, signal?.reason)
 
   if (signal?.aborted) abort()
-  signal?.addEventListener('abort', abort, { once: true })
+  signal?.addEventListener('abort', abort)
   try {
-    await Promise.all(Array.from({ length: Math.min(concurrency, source.size) }, () => workThrough(run)))
+    const lanes: Promise<void>[] = []
+    for (let lane = Math.min(concurrency, source.size); lane > 0; lane--) lanes.push(workThrough(run))
+    await Promise.all(lanes)
   } finally {
     signal?.removeEventListener('abort', abort)
   }

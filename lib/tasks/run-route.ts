@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type TaskResult } from '../../schemas/index.js'
+import { endSignalOf } from '../core/lifetime.js'
 import { notePreference, readPreferences, varyByPrefer } from '../core/preferences.js'
 import { detachedBatchOf, type ReportedBatch } from '../core/report.js'
 import { reportResults } from '../core/report-results.js'
@@ -31,12 +32,12 @@ export function runRoute (settings: TasksSettings): RouteOptions {
 
 /** Answers when the batch has ended; a client that goes away takes it along. */
 async function runNow (request: FastifyRequest, reply: FastifyReply, { engine }: TasksSettings): Promise<FastifyReply> {
-  const signal = reply.batchSignal()
+  const signal = endSignalOf(reply)
   const batch = await submit(engine, newBatch(request, { keep: false }))
   const { batchId } = batch
   const cancel = () => { silently(engine.cancel(batchId, toFailure(signal.reason))) }
   if (signal.aborted) cancel()
-  else signal.addEventListener('abort', cancel, { once: true })
+  else signal.addEventListener('abort', cancel)
   const results = await lookUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
   silently(engine.remove(batchId))
   return answer(request, reply, results!)
