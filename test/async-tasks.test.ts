@@ -245,6 +245,22 @@ t.test('a batch that does not fit into the queue is answered 503 before anything
   t.equal(ran, 5)
 })
 
+t.test('a long run of tasks that never wait lets the event loop turn', async t => {
+  let round = { turned: false }
+  const see = () => {
+    const seen = round
+    setImmediate(() => { seen.turned = true })
+    for (const end = performance.now() + 1; performance.now() < end;);
+    return seen.turned
+  }
+  const app = await buildTasks(t, { handlers: { 'at once': { handler: see }, 'a little later': { handler: async () => see() } } })
+  for (const type of ['at once', 'a little later']) {
+    round = { turned: false }
+    const { tasks } = (await post(app, tasksOf(...new Array<string>(100).fill(type)), {})).json()
+    t.strictSame([tasks[0].output, tasks[99].output], [false, true], type)
+  }
+})
+
 t.test('all requests together run no more tasks than allowed, and a short batch does not wait for a long one', async t => {
   let running = 0
   let most = 0
@@ -312,6 +328,21 @@ t.test('what is kept is what the task gave back when it ended, and what JSON can
     { output: { count: 2 } }
   ])
   t.match(log.filter(({ msg }) => msg === 'item failed'), [{ index: 1, key: 2, code: 'INVALID_RESULT' }])
+})
+
+t.test('onItemError is told of a result that cannot be kept', async t => {
+  const told: unknown[] = []
+  const app = await build(t, {
+    plugin: {
+      closeGrace: 0,
+      onItemError: (error, { index, key, request }) => { told.push({ code: (error as ItemError).code, index, key, request }) },
+      tasks: { engine: inProcess({ maxBytes: 20_000 }), handlers: { echo, odd: { handler: () => 1n }, big: { handler: () => 'x'.repeat(30_000) } } }
+    }
+  })
+
+  await ended(app, await submit(app, tasksOf('odd', 'echo', 'big')))
+
+  t.strictSame(told, [{ code: 'INVALID_RESULT', index: 0, key: 1, request: null }, { code: 'RESULT_TOO_LARGE', index: 2, key: 3, request: null }])
 })
 
 t.test('a handler is told its batch and a key that stays the same when it runs again', async t => {

@@ -154,12 +154,16 @@ t.test('a worker that closes gives back what it could not end', { skip }, async 
 t.test('a result that is too large fails its task', { skip }, async t => {
   const server = await startServer(t)
   const engine = await openEngine(t, server)
-  openWorker(t, server, { maxResultBytes: 1024, handlers: { echo: { handler: () => 'x'.repeat(2000) } } })
-  const batch = batchOf(['echo'])
+  const told: unknown[] = []
+  const handler = (payload: unknown) => payload === 0 ? 'x'.repeat(2000) : Promise.reject(new Error('broken'))
+  openWorker(t, server, { maxResultBytes: 1024, handlers: { echo: { handler } }, onItemError: (...what: unknown[]) => { told.push(what) } })
+  const batch = batchOf(['echo', 'echo'])
 
   await engine.submit(batch)
 
-  t.match(await resultsOf(t, engine, batch), [{ status: 'failed', code: 'RESULT_TOO_LARGE' }])
+  t.match(await resultsOf(t, engine, batch), [{ status: 'failed', code: 'RESULT_TOO_LARGE' }, { status: 'failed', code: 'INTERNAL_ERROR' }])
+  const byIndex = (told as [Error, { index: number }][]).sort(([, a], [, b]) => a.index - b.index)
+  t.match(byIndex, [[{ code: 'RESULT_TOO_LARGE' }, { index: 0, key: 't0', request: null }], [{ message: 'broken' }, { index: 1, key: 't1', request: null }]])
 })
 
 t.test('more tasks than may wait are refused, and none of them runs', { skip }, async t => {
