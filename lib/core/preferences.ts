@@ -36,9 +36,9 @@ const PREFERENCE = /^\s*([^\s=;"]+)\s*(?:=\s*(?:(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+
  * The preferences by name, in lower case as their names are not case sensitive; the first of two with one name wins.
  * @param header one header or several; Node joins repeated `Prefer` headers with a comma
  */
-export function parsePrefer (header: string | string[] | undefined): Map<string, string> {
+export function parsePrefer (header: string | string[]): Map<string, string> {
   const preferences = new Map<string, string>()
-  for (const part of String(header ?? '').match(/(?:[^",]|"(?:[^"\\]|\\.)*"?)+/g) ?? []) {
+  for (const part of String(header).match(/(?:[^",]|"(?:[^"\\]|\\.)*"?)+/g) ?? []) {
     const [, name, quoted, token] = PREFERENCE.exec(part) ?? []
     if (name === undefined || preferences.has(name.toLowerCase())) continue
     preferences.set(name.toLowerCase(), quoted?.replace(/\\(.)/g, '$1') ?? token ?? '')
