@@ -1,4 +1,5 @@
 // What was reported uploaded is there after a crash, whole; and nothing half-written is visible.
+// KILLS says after how many.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
@@ -9,7 +10,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 
-const KILLS = 50
+const KILLS = Number(process.env.KILLS ?? 50)
 const LANES = 2
 const LONGEST_LIFE = 800
 
