@@ -2,8 +2,10 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
+import type { TaskResult } from '../schemas/index.js'
 import { EngineUnavailable } from '../lib/errors.js'
 import { inProcess, ItemError, type TaskContext, type TasksOptions } from '../lib/index.js'
+import { createTaskRunner } from '../lib/tasks/run-task.js'
 import { build, type LogLine } from './fixtures/build.js'
 import { createGate } from './fixtures/gate.js'
 import { silent } from './fixtures/task-processes.js'
@@ -440,6 +442,24 @@ t.test('an engine that loses a batch while its client waits costs no answer: eac
   ])
 })
 
+t.test('an engine that gives results in another order, or too few, costs no task the result that is its own', async t => {
+  const engine = inProcess()
+  const { results } = engine
+  let confuse = (all: TaskResult[]) => all.toReversed()
+  engine.results = async batchId => {
+    const all = await results(batchId)
+    return all && confuse(all)
+  }
+  const app = await buildTasks(t, { engine, handlers: { echo } })
+  const ask = async () => (await post(app, tasksOf('echo', 'echo', 'echo'), {})).json().tasks
+
+  t.strictSame(await ask(), [1, 2, 3].map(taskId => ({ taskId, status: 'completed', output: taskId - 1 })))
+  confuse = all => all.slice(0, 2)
+  t.match(await ask(), [
+    { taskId: 1, status: 'completed', output: 0 }, { taskId: 2, status: 'completed', output: 1 }, { taskId: 3, status: 'failed', code: 'INVALID_RESULT' }
+  ])
+})
+
 t.test('what an engine throws by mistake is logged, and no client reads it', async t => {
   const errors: LogLine[] = []
   const fail = async () => { throw new Error('hunter2') }
@@ -487,7 +507,7 @@ t.test('DELETE answers with the progress when a batch takes its time to end on a
 
 t.test('the ids of many expired batches are remembered, not of all', async t => {
   const engine = inProcess({ maxBatches: 1 })
-  await engine.start!({ runTask: () => { throw new Error('nothing runs') }, limits: { concurrency: 1, maxRunning: 1, maxQueued: 1, ttl: 60_000 }, log: silent })
+  await engine.start!({ runTask: createTaskRunner({ handlers: {}, timeout: 1000, retries: 0 }), limits: { concurrency: 1, maxRunning: 1, maxQueued: 1, ttl: 60_000 }, log: silent })
   t.teardown(() => engine.close(0))
   for (let count = 0; count < 10_003; count++) {
     await engine.submit({ batchId: String(count), total: 1, tasks: [], invalid: [{ index: 0, result: { taskId: 1, status: 'completed' } }], keep: true, log: silent })

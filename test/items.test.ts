@@ -284,6 +284,9 @@ t.test('two items with one key are a whole-request error that names the keys', a
   t.equal(twice.statusCode, 400)
   t.strictSame(twice.json(), refusal(400, 'DUPLICATE_KEYS', 'Bad Request', 'Expected every item to have its own id; received more than once: 1, "a"'))
 
+  const mixed = await post([{ id: 10, n: 1 }, { id: '11', n: 1 }, { id: '9', n: 1 }, { id: 10, n: 1 }])
+  t.match(mixed.json(), { code: 'DUPLICATE_KEYS', message: /more than once: 10$/ })
+
   const many = await post([...Array(14).keys()].map(n => ({ id: `${n % 7}`.repeat(100), n })))
   t.equal(many.statusCode, 400)
   t.equal(many.json().message, 'Expected every item to have its own id; received more than once: ' +

@@ -232,6 +232,26 @@ const later = (all: unknown[], end: () => IteratorResult<unknown>): AsyncIterabl
   }
 })
 
+const anyNumber = fc.oneof(
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.integer(),
+  ...[10, 100, 1000].map(scale => fc.integer().map(n => n / scale)),
+  fc.constantFrom(-0, 0.01, 1e7, 9999999.99, 9999999.995, 10000000.01, 2 ** 31, -(2 ** 31), 1e21)
+)
+
+t.test('a number is answered as JSON.stringify writes it', async t => {
+  let results: object[] = []
+  const numbers = defineContract({ name: 'Number', key: 'id', success: 'done', failure: 'failed', reason: 'why', data: Type.Object({ n: Type.Number() }) })
+  const app = await build(t)
+  app.post('/', { config: { multiStatus: numbers } }, (_request, reply) => { reply.multiStatus(results) })
+
+  await fc.assert(fc.asyncProperty(fc.array(anyNumber, { minLength: 1, maxLength: 50 }), async all => {
+    results = all.map((n, id) => ({ id, status: 'done', n }))
+    const { body } = await app.inject({ method: 'POST', url: '/' })
+    assert.equal(body, JSON.stringify({ [numbers.envelope]: results }))
+  }))
+})
+
 /** How a handler gives its results: as it should, or not. */
 const GIVE = {
   array: (all: unknown[]) => all,

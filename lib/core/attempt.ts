@@ -9,7 +9,22 @@ export interface Watch {
   readonly canceller: Canceller
   /** Milliseconds that the attempt may take; undefined for no limit. */
   readonly timeout: number | undefined
+  /** Takes the outcome of an attempt that has ended before its worker. */
+  readonly onEarlyEnd: (outcome: PromiseRejectedResult) => void
 }
+
+/** What few attempts need. */
+interface Extras {
+  controller?: AbortController
+  /** Why it has ended early. */
+  reason?: ItemError
+  timer?: NodeJS.Timeout
+  listener?: (reason: ItemError) => void
+}
+
+/** Where an attempt is that is over, and one that is not watched or armed already. */
+const OVER = -2
+const NOWHERE = -1
 
 /**
  * One attempt, and what its worker is told of it, as far as its signal goes. The signal is made when first asked for,
@@ -17,12 +32,10 @@ export interface Watch {
  * object literal takes 0.4 microseconds to make. A worker sees no more of it than the signal.
  */
 export class AttemptContext {
-  #controller: AbortController | undefined
-  #reason: ItemError | undefined
   #watch: Watch
-  #timer: NodeJS.Timeout | undefined
-  #listener: ((reason: ItemError) => void) | undefined
-  #onOutcome: ((outcome: Outcome<unknown>) => void) | undefined
+  #extras: Extras | undefined
+  /** Its place among those that are not armed yet. */
+  #place = NOWHERE
 
   constructor (watch: Watch) {
     this.#watch = watch
@@ -30,69 +43,63 @@ export class AttemptContext {
 
   /** Aborts when the item's time is up or the batch is cancelled. */
   get signal (): AbortSignal {
-    this.#controller ??= new AbortController()
-    if (this.#reason !== undefined) this.#controller.abort(this.#reason)
-    return this.#controller.signal
+    const extras = this.#extras ??= {}
+    extras.controller ??= new AbortController()
+    if (extras.reason !== undefined) extras.controller.abort(extras.reason)
+    return extras.controller.signal
   }
 
   /**
-   * Calls `worker` and says what became of it, at once where it can: whatever it throws, rejects with, returns or never
-   * answers is its outcome. It ends when its time is up or it is cancelled, although the work may go on; later news is
-   * ignored. Synchronous work cannot be timed out.
-   * @param onOutcome called once
+   * Watches work that goes on until its worker has answered, which {@link AttemptContext.finish} is to be told of. It ends
+   * when its time is up or it is cancelled, perhaps at once, although the work may go on. Synchronous work cannot be
+   * timed out.
    */
-  static start<T, C extends AttemptContext, R> (
-    worker: (item: T, context: C) => R | PromiseLike<R>, item: T, context: C, onOutcome: (outcome: Outcome<R>) => void
-  ): void {
-    let returned: R | PromiseLike<R>
-    try {
-      returned = worker(item, context)
-      if (isThenable(returned)) return context.#await(Promise.resolve(returned), onOutcome as (outcome: Outcome<unknown>) => void)
-    } catch (error) {
-      return onOutcome(rejected(error))
-    }
-    onOutcome(fulfilled(returned as Awaited<R>))
-  }
-
-  /** Waits for the promise, the attempt's time or its cancelling, whichever comes first. */
-  #await (promise: Promise<unknown>, onOutcome: (outcome: Outcome<unknown>) => void): void {
-    this.#onOutcome = onOutcome
-    // As `await` does it, because a worker's promise may have a `then` of its own that throws.
-    Promise.prototype.then.call(promise, value => this.#settle(fulfilled(value)), error => this.#settle(rejected(error)))
-    const { canceller } = this.#watch
+  static follow (one: AttemptContext): void {
+    const { reason, unarmed, armSoon } = one.#watch.canceller
     // Work that has cancelled itself was not watched yet.
-    if (canceller.reason === undefined) canceller.watch(this)
-    else AttemptContext.end(this, canceller.reason)
+    if (reason !== undefined) return AttemptContext.end(one, reason)
+    one.#place = unarmed.push(one) - 1
+    armSoon()
   }
 
-  /** Whether its worker has answered, or is not waited for any more. */
-  static isDone (one: AttemptContext): boolean {
-    return one.#onOutcome === undefined
+  /** Its worker has answered. @returns whether it was still waited for */
+  static finish (one: AttemptContext): boolean {
+    if (one.#place === OVER) return false
+    if (one.#place !== NOWHERE) AttemptContext.#leave(one)
+    one.#place = OVER
+    const listener = one.#extras?.listener
+    if (listener === undefined) return true
+    clearTimeout(one.#extras!.timer)
+    one.#watch.canceller.listeners.delete(listener)
+    return true
+  }
+
+  /** The last of the unarmed takes its place. */
+  static #leave (one: AttemptContext): void {
+    const { unarmed } = one.#watch.canceller
+    const last = unarmed.pop()!
+    if (last === one) return
+    last.#place = one.#place
+    unarmed[one.#place] = last
   }
 
   /** Gives it its time, and lets it be cancelled. */
   static arm (one: AttemptContext): void {
+    one.#place = NOWHERE
     const { canceller, timeout } = one.#watch
-    one.#listener = reason => AttemptContext.end(one, reason)
-    canceller.listeners.add(one.#listener)
-    if (timeout !== undefined) one.#timer = setTimeout(() => AttemptContext.end(one, timedOut()), timeout)
+    const extras = one.#extras ??= {}
+    extras.listener = reason => AttemptContext.end(one, reason)
+    canceller.listeners.add(extras.listener)
+    if (timeout !== undefined) extras.timer = setTimeout(() => AttemptContext.end(one, timedOut()), timeout)
   }
 
   /** Ends it with a reason, of which its worker's signal tells. */
   static end (one: AttemptContext, reason: ItemError): void {
-    one.#settle(rejected(reason))
-    one.#reason = reason
-    one.#controller?.abort(reason)
-  }
-
-  #settle (outcome: Outcome<unknown>): void {
-    const onOutcome = this.#onOutcome
-    this.#onOutcome = undefined
-    if (this.#listener !== undefined) {
-      clearTimeout(this.#timer)
-      this.#watch.canceller.listeners.delete(this.#listener)
-    }
-    onOutcome?.(outcome)
+    if (!AttemptContext.finish(one)) return
+    const extras = one.#extras ??= {}
+    extras.reason = reason
+    extras.controller?.abort(reason)
+    one.#watch.onEarlyEnd(rejected(reason))
   }
 }
 
@@ -102,50 +109,41 @@ export interface Canceller {
   readonly reason: ItemError | undefined
   /** What to call then. */
   readonly listeners: Set<(reason: ItemError) => void>
+  /** The attempts that are in progress and do not listen yet. */
+  readonly unarmed: AttemptContext[]
   cancel (reason: ItemError): void
-  /** Arms an attempt, unless it has been done by the next turn of the event loop: most have, and need no timer. */
-  watch (one: AttemptContext): void
+  /** Arms the attempts that are still in progress with the next turn of the event loop: most are not, and need no timer. */
+  armSoon (): void
 }
 
 export function createCanceller (): Canceller {
   const listeners = new Set<(reason: ItemError) => void>()
-  let fresh: AttemptContext[] = []
+  const unarmed: AttemptContext[] = []
+  let isArming = false
 
-  function takeFresh (): AttemptContext[] {
-    const taken = fresh.filter(one => !AttemptContext.isDone(one))
-    fresh = []
-    return taken
+  function arm (): void {
+    isArming = false
+    for (const one of unarmed.splice(0)) AttemptContext.arm(one)
   }
 
   // Written over and not got, because an object literal with a getter is slow to make and hard to collect.
   const canceller: { -readonly [name in keyof Canceller]: Canceller[name] } = {
     reason: undefined,
     listeners,
+    unarmed,
     cancel (reason) {
       canceller.reason ??= reason
-      for (const one of takeFresh()) AttemptContext.end(one, reason)
+      for (const one of [...unarmed]) AttemptContext.end(one, reason)
       // One that has settled meanwhile is not among them any more.
       for (const listener of listeners) listener(reason)
     },
-    watch (one) {
-      if (fresh.push(one) === 1) setImmediate(() => takeFresh().forEach(AttemptContext.arm))
+    armSoon () {
+      if (isArming) return
+      isArming = true
+      setImmediate(arm)
     }
   }
   return canceller
-}
-
-/** Makes an attempt as {@link AttemptContext.start} does. @returns the outcome where it is there at once */
-export function attempt<T, C extends AttemptContext, R> (
-  worker: (item: T, context: C) => R | PromiseLike<R>, item: T, context: C
-): Outcome<R> | Promise<Outcome<R>> {
-  let returned: R | PromiseLike<R>
-  try {
-    returned = worker(item, context)
-    if (!isThenable(returned)) return fulfilled(returned as Awaited<R>)
-  } catch (error) {
-    return rejected(error)
-  }
-  return new Promise(resolve => AttemptContext.start(() => returned, item, context, resolve))
 }
 
 /** Whether `await` would wait for it. */

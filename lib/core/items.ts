@@ -100,6 +100,8 @@ export function keyOf (item: unknown, isValid: boolean, { key, validateKey }: Pi
 }
 
 function expectDistinct (keys: (Key | null)[], name: string): void {
+  // Most keys come in their order, and to see that costs a fifth of a set.
+  if (areAscending(keys)) return
   const distinct = new Set(keys)
   if (distinct.size === keys.length) return
   const known = keys.filter(key => key !== null)
@@ -108,4 +110,13 @@ function expectDistinct (keys: (Key | null)[], name: string): void {
   const twice = new Set(known.filter(key => !seen.delete(key)))
   const shown = [...twice].slice(0, SHOWN).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
   throw new DuplicateKeys(name, twice.size > SHOWN ? `${shown} and ${twice.size - SHOWN} more` : shown)
+}
+
+/** Of one kind only, as among 10, "11", "9" and 10 each is less than the next. */
+function areAscending (keys: (Key | null)[]): boolean {
+  for (let place = 1; place < keys.length; place++) {
+    const [before, key] = [keys[place - 1]!, keys[place]!]
+    if (typeof before !== typeof key || !(before < key)) return false
+  }
+  return true
 }

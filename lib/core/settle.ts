@@ -1,11 +1,11 @@
 // Runs a worker over items, bounded, timed and abortable, and says what became of each.
 import { setImmediate } from 'node:timers/promises'
 import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
-import { attempt, AttemptContext, createCanceller, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
+import { AttemptContext, createCanceller, fulfilled, isThenable, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
 import { delayAfter, isRetryable } from './backoff.js'
 import type { EndSignal } from './end-signal.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
-import { openSource, type Source } from './source.js'
+import { openSource, type Source, type Taken } from './source.js'
 
 export type { Outcome } from './attempt.js'
 export type { SettleOptions } from './settle-options.js'
@@ -43,8 +43,12 @@ interface Run<T, R, C extends ItemAttempt = ItemAttempt> {
   readonly deliver: Deliver<T, R>
   /** Ends what is in progress. */
   readonly canceller: Canceller
-  /** How an item is watched, where that is the same for all. */
-  readonly how: Watch
+  /** How many lanes have not come to their end. */
+  lanes: number
+  /** To be called when all have. */
+  readonly end: () => void
+  /** To be called with the error of one that cannot go on. */
+  readonly fail: (error: unknown) => void
   failures: number
   /** How many items have an outcome. */
   settled: number
@@ -56,6 +60,19 @@ interface Run<T, R, C extends ItemAttempt = ItemAttempt> {
   halted: (() => ItemError) | undefined
   /** Set once nobody takes outcomes any more. */
   isLeft: boolean
+}
+
+/** Works on one item at a time. */
+interface Lane<T> {
+  /** The place of its item; undefined when it has none. */
+  index: number | undefined
+  item: T | undefined
+  /** The attempt at it that is in progress, or was the last one. */
+  attempt: ItemAttempt | undefined
+  /** Which one that is. */
+  count: number
+  /** How attempts are watched, where that is the same for all. */
+  readonly how: Watch
 }
 
 /**
@@ -109,32 +126,34 @@ export interface RunOptions<T> extends Omit<SettleOptions<T>, 'signal'> {
 export async function settleSource<T, R, C extends ItemAttempt> (
   source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
 ): Promise<void> {
-  const { concurrency = 16, timeout, signal } = options
-  const canceller = createCanceller()
-  const how = { canceller, timeout: typeof timeout === 'function' ? undefined : timeout }
-  const run: Run<T, R, C> = {
-    source,
-    worker,
-    newAttempt,
-    options,
-    deliver,
-    canceller,
-    how,
-    failures: 0,
-    settled: 0,
-    turned: performance.now(),
-    turn: undefined,
-    halted: undefined,
-    isLeft: false
-  }
-  const abort = () => haltNow(run, signal?.reason)
-
-  if (signal?.aborted) abort()
-  signal?.addEventListener('abort', abort)
+  const { concurrency = 16, signal } = options
+  const lanes = Math.min(concurrency, source.size)
+  if (lanes === 0) return
+  let abort!: () => void
   try {
-    const lanes: Promise<void>[] = []
-    for (let lane = Math.min(concurrency, source.size); lane > 0; lane--) lanes.push(workThrough(run))
-    await Promise.all(lanes)
+    await new Promise<void>((resolve, reject) => {
+      const run: Run<T, R, C> = {
+        source,
+        worker,
+        newAttempt,
+        options,
+        deliver,
+        canceller: createCanceller(),
+        lanes,
+        end: resolve,
+        fail: reject,
+        failures: 0,
+        settled: 0,
+        turned: performance.now(),
+        turn: undefined,
+        halted: undefined,
+        isLeft: false
+      }
+      abort = () => haltNow(run, signal?.reason)
+      if (signal?.aborted) abort()
+      signal?.addEventListener('abort', abort)
+      for (let lane = lanes; lane > 0; lane--) workThrough(run, newLane(run))
+    })
   } finally {
     signal?.removeEventListener('abort', abort)
   }
@@ -147,33 +166,101 @@ function haltNow<T, R, C extends ItemAttempt> (run: Run<T, R, C>, reason?: unkno
   run.source.close()
 }
 
-/** One lane of the batch: takes the next item as soon as its last one is settled. */
-async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>): Promise<void> {
+/** @param from the lane with which to go on, as its worker may never answer */
+function newLane<T, R, C extends ItemAttempt> (run: Run<T, R, C>, from?: Lane<T>): Lane<T> {
+  const { canceller, options: { timeout } } = run
+  const onEarlyEnd = (outcome: Outcome<R>) => { workThrough(run, newLane(run, lane), outcome) }
+  const lane: Lane<T> = {
+    index: from?.index,
+    item: from?.item,
+    attempt: from?.attempt,
+    count: from?.count ?? 0,
+    how: { canceller, timeout: typeof timeout === 'function' ? undefined : timeout, onEarlyEnd }
+  }
+  return lane
+}
+
+/**
+ * Takes the next item as soon as the last one is settled. Never rejects.
+ * @param early the outcome of its attempt, where that has ended before its worker
+ */
+async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, early?: Outcome<R>): Promise<void> {
   try {
-    while (!run.isLeft) {
+    for (let outcome = early; ;) {
+      const settled = outcome === undefined ? undefined : conclude(run, lane, outcome)
+      if (settled !== undefined) await settled
       while (run.turn !== undefined) await run.turn
-      const taken = run.source.take()
-      const next = taken instanceof Promise ? await taken : taken
-      if (next === undefined) return
-      const { index } = next
-      const item = 'error' in next ? undefined : next.item
-      const performed = 'error' in next ? rejected(next.error) : perform(run, next.item, index)
-      const outcome = performed instanceof Promise ? await performed : performed
-      if (run.isLeft) return
-      const delivered = run.deliver(outcome, index, item)
-      noteOutcome(run, outcome)
-      if (delivered !== undefined) await delivered
+      if (lane.index === undefined) {
+        const taken = run.isLeft ? undefined : run.source.take()
+        const next = taken instanceof Promise ? await taken : taken
+        if (next === undefined) break
+        outcome = takeUp(run, lane, next)
+        if (outcome !== undefined) continue
+      }
+      try {
+        const returned = begin(run, lane)
+        const goesOn = isThenable(returned)
+        if (goesOn) AttemptContext.follow(lane.attempt!)
+        outcome = fulfilled(goesOn ? await returned : returned as Awaited<R>)
+      } catch (error) {
+        outcome = rejected(error)
+      }
+      if (lane.attempt !== undefined && !AttemptContext.finish(lane.attempt)) return
     }
+    if (--run.lanes === 0) run.end()
   } catch (error) {
-    leave(run)
-    throw error
+    leave(run, error)
   }
 }
 
 /** Ends a batch whose outcomes nobody takes any more. */
-function leave<T, R, C extends ItemAttempt> (run: Run<T, R, C>): void {
+function leave<T, R, C extends ItemAttempt> (run: Run<T, R, C>, error: unknown): void {
   run.isLeft = true
   haltNow(run)
+  run.fail(error)
+}
+
+/** @returns the outcome of what is not to be run */
+function takeUp<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, next: Taken<T>): Outcome<R> | undefined {
+  lane.index = next.index
+  lane.count = 0
+  if ('error' in next) return rejected(next.error)
+  lane.item = next.item
+  return run.halted === undefined ? undefined : rejected(run.halted())
+}
+
+/** Begins an attempt at the item of a lane. @returns what its worker has returned */
+function begin<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>): R | PromiseLike<R> {
+  const { timeout } = run.options
+  const item = lane.item as T
+  lane.count++
+  lane.attempt = undefined
+  // Asked before the work begins: once it has, nothing may keep its promise from being watched.
+  const how = typeof timeout === 'function' ? { ...lane.how, timeout: timeoutOf(timeout, item) } : lane.how
+  const attempt = run.newAttempt(item, lane.index!, lane.count, how)
+  lane.attempt = attempt
+  return run.worker(item, attempt)
+}
+
+/** @returns what the lane has to wait for */
+function conclude<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
+  const { retries = 0, backoff } = run.options
+  const mayRetry = outcome.status === 'rejected' && lane.attempt !== undefined && lane.count <= retries && !isCancelled(run) && isRetryable(outcome.reason)
+  return mayRetry ? retryLater(run, lane, outcome, delayAfter(lane.count, outcome.reason, backoff)) : deliver(run, lane, outcome)
+}
+
+async function retryLater<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>, ms: number): Promise<void> {
+  await pause(run, ms)
+  if (isCancelled(run)) await deliver(run, lane, outcome)
+}
+
+function deliver<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
+  const { index, item } = lane
+  lane.index = lane.item = lane.attempt = undefined
+  if (run.isLeft) return
+  const delivered = run.deliver(outcome, index!, item)
+  noteOutcome(run, outcome)
+  return delivered
 }
 
 function noteOutcome<T, R, C extends ItemAttempt> (run: Run<T, R, C>, outcome: Outcome<R>): void {
@@ -187,31 +274,6 @@ async function nextTurn<T, R, C extends ItemAttempt> (run: Run<T, R, C>): Promis
   await setImmediate()
   run.turned = performance.now()
   run.turn = undefined
-}
-
-function perform<T, R, C extends ItemAttempt> (run: Run<T, R, C>, item: T, index: number): Outcome<R> | Promise<Outcome<R>> {
-  if (run.halted !== undefined) return rejected(run.halted())
-  return run.options.retries ? performRetrying(run, item, index, run.options.retries) : attemptItem(run, item, index, 1)
-}
-
-async function performRetrying<T, R, C extends ItemAttempt> (run: Run<T, R, C>, item: T, index: number, retries: number): Promise<Outcome<R>> {
-  for (let count = 1; count <= retries; count++) {
-    const outcome = await attemptItem(run, item, index, count)
-    if (outcome.status === 'fulfilled' || isCancelled(run) || !isRetryable(outcome.reason)) return outcome
-    await pause(run, delayAfter(count, outcome.reason, run.options.backoff))
-    if (isCancelled(run)) return outcome
-  }
-  return attemptItem(run, item, index, retries + 1)
-}
-
-function attemptItem<T, R, C extends ItemAttempt> (run: Run<T, R, C>, item: T, index: number, count: number): Outcome<R> | Promise<Outcome<R>> {
-  try {
-    // Asked before the work begins: once it has, nothing may keep its promise from being watched.
-    const how = typeof run.options.timeout === 'function' ? { canceller: run.canceller, timeout: timeoutOf(run.options.timeout, item) } : run.how
-    return attempt(run.worker, item, run.newAttempt(item, index, count, how))
-  } catch (error) {
-    return rejected(error)
-  }
 }
 
 /** One attempt at an item. */

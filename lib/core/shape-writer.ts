@@ -2,6 +2,7 @@
 // As Ajv and fast-json-stringify do it, the code is made of the schema alone, when a route is registered; nothing of a
 // request or a result ever becomes code.
 import { guard, hasShape, type Member, type RecordShape, type Shape } from './shape.js'
+import { writeNumber } from './write-number.js'
 
 /** Where JSON is written. */
 export interface Page {
@@ -181,21 +182,4 @@ function writeJson (page: Page, at: number, value: unknown, room: number): numbe
   const written = page.buffer.write(json, at, 'utf8')
   if (written !== json.length) page.isWide = true
   return at + written
-}
-
-function writeNumber (buffer: Buffer, at: number, number: number): number {
-  if ((number | 0) !== number || number < 0) return writeDigits(buffer, at, String(number))
-  const end = at + (number < 10 ? 1 : number < 100 ? 2 : number < 1e3 ? 3 : number < 1e4 ? 4 : number < 1e5 ? 5 : number < 1e6 ? 6 : number < 1e7 ? 7 : number < 1e8 ? 8 : number < 1e9 ? 9 : 10)
-  let rest = number
-  for (let place = end - 1; place >= at; place--) {
-    const next = (rest / 10) | 0
-    buffer[place] = 48 + rest - next * 10
-    rest = next
-  }
-  return end
-}
-
-function writeDigits (buffer: Buffer, at: number, digits: string): number {
-  copyPlain(buffer, at, digits)
-  return at + digits.length
 }

@@ -1,4 +1,5 @@
 // One batch in the in-process engine: its run, its record, and what its results lead to.
+import type { TaskResult } from '../../schemas/index.js'
 import { createRecord, type BatchRecord } from './batch-record.js'
 import { createRun, type BatchRun } from './batch-run.js'
 import type { EngineHost, NewBatch, PlacedResult } from './engine.js'
@@ -33,8 +34,8 @@ export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: 
   let resolve!: () => void
   const ended = new Promise<void>(_resolve => { resolve = _resolve })
 
-  function settle (placed: PlacedResult): void {
-    record.settle(placed)
+  function settle (index: number, result: TaskResult): void {
+    record.settle(index, result)
     onResult()
     if (!record.isDone()) return
     onEnd(taskBytes)
@@ -51,7 +52,7 @@ export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: 
     run,
     ended,
     begin (invalid) {
-      for (const placed of invalid) settle(placed)
+      for (const { index, result } of invalid) settle(index, result)
       onReady()
     }
   }

@@ -9,7 +9,7 @@ export interface BatchRecord {
   info (): BatchInfo
   isDone (): boolean
   /** Notes a result. A task has one: the caller sees to that. */
-  settle (placed: PlacedResult): void
+  settle (index: number, result: TaskResult): void
   results (): TaskResult[]
   settled (after: number, limit: number): SettledTask[]
 }
@@ -38,14 +38,15 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
       ...(owner !== undefined && { owner }),
       summary: { total, succeeded, failed: order.length - succeeded, pending: total - order.length }
     }),
-    settle (placed) {
-      const { kept, failed } = keep ? write(placed, makeRoom, book) : { kept: placed.result, failed: placed.result.status === 'failed' }
-      results[placed.index] = kept
+    settle (index, result) {
+      const { kept, failed } = keep ? write({ index, result }, makeRoom, book) : { kept: result, failed: result.status === 'failed' }
+      results[index] = kept
       if (!failed) succeeded++
-      order.push(placed.index)
+      order.push(index)
       successes.push(succeeded)
     },
-    results: () => results.map(read),
+    // What is not kept is not text either.
+    results: () => keep ? results.map(read) : results as TaskResult[],
     settled: (after, limit) => order.slice(after, after + limit).map((index, place) =>
       ({ index, result: read(results[index]!), succeeded: successes[after + place]! }))
   }

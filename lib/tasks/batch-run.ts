@@ -1,10 +1,10 @@
 // The tasks of one batch on their way through the in-process engine.
-import { tasks, type FailureDetail } from '../../schemas/index.js'
+import { tasks, type FailureDetail, type TaskResult } from '../../schemas/index.js'
 import { createCanceller } from '../core/attempt.js'
 import { cancelled, toFailure } from '../errors.js'
-import type { NewBatch, PlacedResult, PlacedTask } from './engine.js'
-import type { RunTask, TaskAttempt, TaskEnd } from './run-task.js'
-import type { Runnable } from './scheduler.js'
+import type { NewBatch, PlacedTask } from './engine.js'
+import type { RunTask, Turn, Turns } from './run-task.js'
+import type { Runnable, Slots } from './scheduler.js'
 
 /** A batch that runs, or is about to. */
 export interface BatchRun extends Runnable {
@@ -19,67 +19,61 @@ export interface RunOptions {
   readonly runTask: RunTask
   /** How many tasks of the batch run at a time. */
   readonly concurrency: number
-  /** Called with the result of each task, once. */
-  readonly onResult: (placed: PlacedResult) => void
+  /** Called with the result of each task, once, and its place in the request. */
+  readonly onResult: (index: number, result: TaskResult) => void
   /** Called when a task is ready again after a wait. */
   readonly onReady: () => void
 }
-
-/** A task, and what is told of this attempt at it. */
-interface Try extends PlacedTask, TaskAttempt {}
 
 export function createRun ({ batchId, tasks: given, log }: NewBatch, options: RunOptions): BatchRun {
   const { runTask, concurrency, onResult, onReady } = options
   const canceller = createCanceller()
   const queue = createQueue(given)
-  const again = createRetries<Try>(onReady)
+  const again = createRetries<Turn>(onReady)
   // Begun and without a result, also those that wait to be tried again: with a concurrency of 1, tasks run in order.
   let open = 0
 
-  function next (): Try {
+  function take (): Turn {
     const retried = again.take()
     if (retried !== undefined) return retried
     open++
-    const { index, task } = queue.take()
-    return { index, task, attempt: 1, batchId, log, canceller }
+    return queue.take()
   }
 
-  function note (one: Try, { result, retryIn }: TaskEnd): void {
-    if (retryIn === undefined) {
+  const turnsIn = (slots: Slots): Turns => ({
+    batchId,
+    log,
+    canceller,
+    next: () => slots.mayGoOn(run) ? take() : undefined,
+    onEnd ({ task, index, attempt = 1 }, result, retryIn) {
+      if (retryIn !== undefined) return again.add({ task, index, attempt: attempt + 1 }, retryIn)
       open--
-      return onResult({ index: one.index, result })
-    }
-    again.add({ ...one, attempt: one.attempt + 1 }, retryIn)
-  }
+      onResult(index, result)
+    },
+    onStop: () => slots.free(run)
+  })
+  let turns: Turns | undefined
 
   const run: BatchRun = {
     waiting: queue.length,
     isReady: () => again.isReady() || (open < concurrency && queue.length() > 0),
-    startNext (onEnded) {
-      const one = next()
-      let isRunning = true
-      let goesOn = false
-      runTask(one.task, one, end => {
-        isRunning = false
-        note(one, end)
-        if (goesOn) onEnded(run)
-      })
-      goesOn = isRunning
-      return goesOn
+    start (slots) {
+      turns ??= turnsIn(slots)
+      runTask.inTurn(take(), turns)
     },
     cancel (why = toFailure(cancelled())) {
       const stopped = toFailure(cancelled())
       const [notBegun, begunBefore] = [queue.clear(), again.clear()]
       canceller.cancel(cancelled())
-      for (const one of begunBefore) onResult(failed(one, stopped))
-      for (const one of notBegun) onResult(failed(one, why))
+      for (const one of begunBefore) onResult(one.index, failed(one, stopped))
+      for (const one of notBegun) onResult(one.index, failed(one, why))
     }
   }
   return run
 }
 
-function failed ({ index, task }: PlacedTask, why: FailureDetail): PlacedResult {
-  return { index, result: tasks.fail(task.taskId, why) }
+function failed ({ task }: Turn, why: FailureDetail): TaskResult {
+  return tasks.fail(task.taskId, why)
 }
 
 /** The tasks that have not begun. */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type TaskResult } from '../../schemas/index.js'
+import type { Batch } from '../core/items.js'
 import { endSignalOf } from '../core/lifetime.js'
 import { notePreference, readPreferences, varyByPrefer } from '../core/preferences.js'
 import { detachedBatchOf, type ReportedBatch } from '../core/report.js'
@@ -104,7 +105,15 @@ function waitFor (engine: TaskEngine, batchId: string, wait = 0, reply: FastifyR
 }
 
 function answer (request: FastifyRequest, reply: FastifyReply, results: readonly TaskResult[]): FastifyReply {
-  return reply.multiStatus(request.multiStatusBatch!.places.map(place => results[place]))
+  const batch = request.multiStatusBatch!
+  if (!areFor(results, batch)) return reply.multiStatus(batch.places.map(place => results[place]))
+  batch.results = results
+  return reply.multiStatus(results)
+}
+
+/** Whether there is a result for each task, in the order of the request; an engine may be anybody's. */
+function areFor (results: readonly TaskResult[], { total, keys }: Batch): boolean {
+  return results.length === total && keys.every((key, index) => results[index]?.taskId === key)
 }
 
 function newBatch (request: FastifyRequest, how: Pick<NewBatch, 'keep' | 'owner' | 'onEnd'>): NewBatch {

@@ -1,12 +1,12 @@
 // Makes one attempt at one task: the handler of its type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { AttemptContext, isThenable, type Canceller, type Outcome } from '../core/attempt.js'
+import { AttemptContext, fulfilled, isThenable, rejected, type Canceller, type Outcome, type Watch } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
 import { noteFailure, type OnItemError } from '../core/item-error.js'
 import { showKey } from '../core/item-log.js'
 import { createCompiler, type Validate } from '../core/item-validator.js'
-import { invalidResult, notRun, toFailure, type ItemError } from '../errors.js'
+import { invalidResult, notRun, toFailure } from '../errors.js'
 import type { TaskContext, TaskDefinition } from './definition.js'
 
 /** One task of a request, valid for its type. */
@@ -38,12 +38,34 @@ export interface TaskEnd {
   readonly retryIn: number | undefined
 }
 
-/** Makes one attempt at a task. Never throws or rejects. */
+/** Makes attempts at tasks. Never throws or rejects. */
 export interface RunTask {
-  /** @returns its end, at once where the handler does not wait */
+  /** Makes one. @returns its end, at once where the handler does not wait */
   (task: Task, at: TaskAttempt): TaskEnd | Promise<TaskEnd>
-  /** @param onEnd called with its end, once, perhaps at once; which costs less than a promise */
-  (task: Task, at: TaskAttempt, onEnd: (end: TaskEnd, at: TaskAttempt) => void): void
+  /** Makes one after the other, as long as there is a next turn; which costs less than a promise for each. */
+  readonly inTurn: (first: Turn, turns: Turns) => void
+}
+
+/** A task whose turn it is. */
+export interface Turn {
+  readonly task: Task
+  /** As in {@link TaskAttempt}. */
+  readonly index: number
+  /** As in {@link TaskAttempt}. @default 1 */
+  readonly attempt?: number
+}
+
+/** What is told of every attempt at a task of the batch. */
+export type BatchOfTask = Pick<TaskAttempt, 'batchId' | 'log' | 'canceller'>
+
+/** Where the turns of a batch come from, and where their ends go. */
+export interface Turns extends BatchOfTask {
+  /** @returns undefined when there is to be none for now */
+  next (): Turn | undefined
+  /** As {@link TaskEnd}. */
+  onEnd (turn: Turn, result: TaskResult, retryIn: number | undefined): void
+  /** There was no next turn. */
+  onStop (): void
 }
 
 /** What tasks are run with. */
@@ -57,38 +79,83 @@ export interface TaskRunnerOptions {
   readonly onItemError?: OnItemError | undefined
 }
 
+/** What runs a type of task, and the milliseconds that it has. */
+interface Runner {
+  readonly run: TaskDefinition['handler']
+  readonly timeout: number | undefined
+}
+
 /** Makes the function that runs tasks, on every engine; schemas are compiled once. */
 export function createTaskRunner ({ handlers, timeout, retries, onItemError }: TaskRunnerOptions): RunTask {
+  const runners = createRunners(handlers, timeout)
+
+  function conclude (outcome: Outcome<unknown>, turn: Turn, turns: Turns): void {
+    if (outcome.status === 'fulfilled') return turns.onEnd(turn, wordSuccess(turn.task, outcome.value), undefined)
+    const retryIn = retryAfter(outcome.reason, turn, turns, retries)
+    const failure = toFailure(outcome.reason)
+    const { index, task: { taskId } } = turn
+    if (retryIn === undefined) noteFailure({ log: turns.log, request: null, onItemError }, failure, outcome.reason, index, taskId)
+    turns.onEnd(turn, tasks.fail(taskId, failure), retryIn)
+  }
+
+  async function runInTurn (first: Turn | undefined, turns: Turns): Promise<void> {
+    let turn = first
+    // What comes next does not wait for a handler that has not ended with its task.
+    const onEarlyEnd = (outcome: Outcome<unknown>) => {
+      conclude(outcome, turn!, turns)
+      runInTurn(turns.next(), turns)
+    }
+    let watch: Watch | undefined
+    for (; turn !== undefined; turn = turns.next()) {
+      const { run, timeout } = runners.get(turn.task.type) ?? NO_RUNNER
+      if (watch?.timeout !== timeout || watch === undefined) watch = { canceller: turns.canceller, timeout, onEarlyEnd }
+      const context = new Context(turn, turns, watch)
+      let outcome: Outcome<unknown>
+      try {
+        const returned: unknown = run(turn.task.payload, context)
+        const goesOn = isThenable(returned)
+        if (goesOn) AttemptContext.follow(context)
+        outcome = fulfilled(goesOn ? await returned : returned)
+      } catch (error) {
+        outcome = rejected(error)
+      }
+      if (!AttemptContext.finish(context)) return
+      conclude(outcome, turn, turns)
+    }
+    turns.onStop()
+  }
+
+  function runTask (task: Task, at: TaskAttempt): TaskEnd | Promise<TaskEnd> {
+    let known: TaskEnd | undefined
+    let tell: ((end: TaskEnd) => void) | undefined
+    runInTurn({ task, index: at.index, attempt: at.attempt }, {
+      ...at,
+      next: () => undefined,
+      onEnd (_, result, retryIn) {
+        known = { result, retryIn }
+        tell?.(known)
+      },
+      onStop () {}
+    })
+    return known ?? new Promise(resolve => { tell = resolve })
+  }
+
+  return Object.assign(runTask, { inTurn: runInTurn })
+}
+
+function createRunners (handlers: TaskRunnerOptions['handlers'], timeout: number): Map<string, Runner> {
   const compile = createCompiler()
-  const runners = new Map(Object.entries(handlers).map(([type, definition]) => {
+  return new Map(Object.entries(handlers).map(([type, definition]) => {
     const handler: TaskDefinition['handler'] = (payload, context) => definition.handler(payload, context)
     const run = definition.output === undefined ? handler : validating(handler, compile(definition.output))
     return [type, { run, timeout: definition.timeout ?? timeout }]
   }))
-
-  function start (task: Task, at: TaskAttempt, onEnd: (end: TaskEnd, at: TaskAttempt) => void): void {
-    const conclude = (outcome: Outcome<unknown>) => onEnd(endOf(outcome, task, at, { retries, onItemError }), at)
-    const runner = runners.get(task.type)
-    if (runner === undefined) return conclude({ status: 'rejected', reason: unknownType() })
-    AttemptContext.start(runner.run, task.payload, new Context(task, at, runner.timeout), conclude)
-  }
-
-  function runTask (task: Task, at: TaskAttempt, onEnd?: (end: TaskEnd, at: TaskAttempt) => void): TaskEnd | Promise<TaskEnd> | void {
-    if (onEnd !== undefined) return start(task, at, onEnd)
-    let known: TaskEnd | undefined
-    let tell: ((end: TaskEnd) => void) | undefined
-    start(task, at, end => {
-      if (tell === undefined) known = end
-      else tell(end)
-    })
-    return known ?? new Promise(resolve => { tell = resolve })
-  }
-  return runTask as RunTask
 }
 
 /** Not the client's fault: it was known where the batch was taken. */
-function unknownType (): ItemError {
-  return notRun('No handler for this type of task where it was to run')
+const NO_RUNNER: Runner = {
+  run () { throw notRun('No handler for this type of task where it was to run') },
+  timeout: undefined
 }
 
 function validating (handler: TaskDefinition['handler'], validate: Validate): TaskDefinition['handler'] {
@@ -102,18 +169,20 @@ class Context extends AttemptContext implements TaskContext {
   readonly batchId: string
   readonly taskId: Key
   readonly attempt: number
-  readonly #at: TaskAttempt
+  readonly #turn: Turn
+  readonly #batch: BatchOfTask
 
-  constructor ({ taskId }: Task, at: TaskAttempt, timeout: number) {
-    super({ canceller: at.canceller, timeout })
-    this.batchId = at.batchId
-    this.taskId = taskId
-    this.attempt = at.attempt
-    this.#at = at
+  constructor (turn: Turn, batch: BatchOfTask, watch: Watch) {
+    super(watch)
+    this.batchId = batch.batchId
+    this.taskId = turn.task.taskId
+    this.attempt = turn.attempt ?? 1
+    this.#turn = turn
+    this.#batch = batch
   }
 
-  get key (): string { return taskKey(this.#at.batchId, this.#at.index) }
-  get log (): FastifyBaseLogger { return this.#at.log.child({ index: this.#at.index, key: showKey(this.taskId) }) }
+  get key (): string { return taskKey(this.batchId, this.#turn.index) }
+  get log (): FastifyBaseLogger { return this.#batch.log.child({ index: this.#turn.index, key: showKey(this.taskId) }) }
 }
 
 /**
@@ -124,14 +193,10 @@ export function taskKey (batchId: string, index: number): string {
   return `${batchId}/${index}`
 }
 
-function endOf (outcome: Outcome<unknown>, task: Task, at: TaskAttempt, { retries, onItemError }: Pick<TaskRunnerOptions, 'retries' | 'onItemError'>): TaskEnd {
-  if (outcome.status === 'fulfilled') return { result: wordSuccess(task, outcome.value), retryIn: undefined }
-  const { reason } = outcome
-  const mayRetry = at.attempt <= retries && at.canceller.reason === undefined && isRetryable(reason)
-  const retryIn = mayRetry ? delayAfter(at.attempt, reason) : undefined
-  const failure = toFailure(reason)
-  if (!mayRetry) noteFailure({ log: at.log, request: null, onItemError }, failure, reason, at.index, task.taskId)
-  return { result: tasks.fail(task.taskId, failure), retryIn }
+/** @returns undefined when the task is not to be tried again */
+function retryAfter (reason: unknown, { attempt = 1 }: Turn, { canceller }: BatchOfTask, retries: number): number | undefined {
+  const mayRetry = attempt <= retries && canceller.reason === undefined && isRetryable(reason)
+  return mayRetry ? delayAfter(attempt, reason) : undefined
 }
 
 function wordSuccess ({ taskId }: Task, output: unknown): TaskResult {

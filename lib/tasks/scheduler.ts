@@ -5,8 +5,16 @@ import { setImmediate } from 'node:timers'
 export interface Runnable {
   /** Whether it has a task that may start now. */
   isReady (): boolean
-  /** Starts one. @returns whether it goes on until `onEnded` is called; false when it has ended already */
-  startNext (onEnded: (batch: Runnable) => void): boolean
+  /** Starts one in a slot of its own, and the next one there as long as the slots let it. */
+  start (slots: Slots): void
+}
+
+/** What a batch has its slots from. */
+export interface Slots {
+  /** Whether the batch may start another task where one of it has ended. */
+  mayGoOn (batch: Runnable): boolean
+  /** Gives a slot back. */
+  free (batch: Runnable): void
 }
 
 /** Shares the slots of one process among batches. */
@@ -23,7 +31,8 @@ const LOOK_AFTER = 8
 
 /** @param maxRunning how many tasks of all batches run at a time */
 export function createScheduler (maxRunning: number): Scheduler {
-  const ring = new Set<Runnable>()
+  // Not a Set: one that is renewed would keep what was in it, until the next full collection, for what came after it.
+  const ring: Runnable[] = []
   let running = 0
   let started = 0
   /** When the event loop had its last turn; undefined when it has had one since a task was started. */
@@ -31,20 +40,21 @@ export function createScheduler (maxRunning: number): Scheduler {
   let isBusy = false
 
   function wake (batch: Runnable): void {
-    ring.add(batch)
+    if (!ring.includes(batch)) ring.push(batch)
     if (!isBusy) startSome()
   }
 
   function startSome (): void {
     isBusy = true
-    for (const batch of ring) {
-      if (running === maxRunning) break
+    while (ring.length > 0 && running < maxRunning) {
       if (isOver()) return giveTurn()
-      // At the end again if it has more, behind those that wait; the loop gets there.
-      ring.delete(batch)
+      // At the end again if it has more, behind those that wait.
+      const batch = ring.shift()!
       if (!batch.isReady()) continue
-      ring.add(batch)
-      start(batch)
+      ring.push(batch)
+      running++
+      noteStart()
+      batch.start(slots)
     }
     isBusy = false
   }
@@ -59,25 +69,24 @@ export function createScheduler (maxRunning: number): Scheduler {
     setImmediate(startSome)
   }
 
-  function followTurn (): void {
+  function noteStart (): void {
+    started++
+    if (turned !== undefined) return
     turned = performance.now()
     setImmediate(() => { turned = undefined })
   }
 
-  /** @returns whether the task goes on */
-  function start (batch: Runnable): boolean {
-    started++
-    if (turned === undefined) followTurn()
-    const goesOn = batch.startNext(onEnded)
-    if (goesOn) running++
-    return goesOn
-  }
-
-  function onEnded (batch: Runnable): void {
-    running--
-    // Alone it need not go round: one has ended, one begins.
-    const isAlone = !isBusy && ring.size <= 1 && !isOver()
-    if (!isAlone || !batch.isReady() || !start(batch)) wake(batch)
+  const slots: Slots = {
+    mayGoOn (batch) {
+      const isAlone = ring.length === 0 || (ring.length === 1 && ring[0] === batch)
+      if (!isAlone || isOver() || !batch.isReady()) return false
+      noteStart()
+      return true
+    },
+    free (batch) {
+      running--
+      wake(batch)
+    }
   }
 
   return { wake }
