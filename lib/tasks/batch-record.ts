@@ -2,7 +2,7 @@
 import type { TaskResult } from '../../schemas/index.js'
 import type { FailureBook, OnItemError } from '../core/item-error.js'
 import type { BatchInfo, NewBatch, PlacedResult, SettledTask } from './engine.js'
-import { readResult, writeResult, writeTooLarge } from './result.js'
+import { readResult, writeResult, writeTooLarge, type ResultText } from './result.js'
 
 /** The record of one batch. */
 export interface BatchRecord {
@@ -39,9 +39,9 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
       summary: { total, succeeded, failed: order.length - succeeded, pending: total - order.length }
     }),
     settle (index, result) {
-      const { kept, failed } = keep ? write({ index, result }, makeRoom, book) : { kept: result, failed: result.status === 'failed' }
-      results[index] = kept
-      if (!failed) succeeded++
+      const text = keep ? write({ index, result }, makeRoom, book) : undefined
+      results[index] = text?.json ?? result
+      if (!(text?.failed ?? result.status === 'failed')) succeeded++
       order.push(index)
       successes.push(succeeded)
     },
@@ -55,11 +55,10 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
 /** Bytes that a result may have in any case: that it was too large has to be said somewhere. */
 const SMALL = 1024
 
-function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, book: FailureBook): { kept: Kept, failed: boolean } {
-  const { json, failed } = writeResult(placed, book)
-  const size = Buffer.byteLength(json)
-  if (makeRoom(size) || size <= SMALL) return { kept: json, failed }
-  return { kept: writeTooLarge(placed, book).json, failed: true }
+function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, book: FailureBook): ResultText {
+  const text = writeResult(placed, book)
+  const size = Buffer.byteLength(text.json)
+  return makeRoom(size) || size <= SMALL ? text : writeTooLarge(placed, book)
 }
 
 function read (kept: Kept): TaskResult {

@@ -45,10 +45,10 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
     log,
     canceller,
     next: () => slots.mayGoOn(run) ? take() : undefined,
-    onEnd ({ task, index, attempt = 1 }, result, retryIn) {
-      if (retryIn !== undefined) return again.add({ task, index, attempt: attempt + 1 }, retryIn)
+    onEnd (turn, result, retryIn) {
+      if (retryIn !== undefined) return again.add({ task: turn.task, index: turn.index, attempt: (turn.attempt ?? 1) + 1 }, retryIn)
       open--
-      onResult(index, result)
+      onResult(turn.index, result)
     },
     onStop: () => slots.free(run)
   })

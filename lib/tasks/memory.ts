@@ -107,7 +107,8 @@ function admit ({ host, hints, kept, passing, active, scheduler }: Inside, batch
   const entry = createEntry(batch, host, {
     makeRoom: bytes => kept.grow(entry, bytes),
     onReady: () => scheduler.wake(entry.run),
-    onResult: () => hints.give(batchId, 'result'),
+    // Nobody follows a batch of which the request waits for the end.
+    onResult: keep ? () => hints.give(batchId, 'result') : () => {},
     onEnd (taskBytes) {
       active.delete(entry)
       if (keep) kept.finish(entry, taskBytes)
