@@ -1,4 +1,4 @@
-// Many small calls as few large ones: what comes while one is on its way goes with the next.
+// Many small calls as few large ones: what comes in one turn of the event loop goes together.
 import { setImmediate } from 'node:timers'
 
 /** Sends entries of one batch together. @returns one answer for each, in order */
@@ -17,9 +17,10 @@ const MOST = 500
 export function createBundler<T, R> (send: Send<T, R>): (batchId: string, entry: T) => Promise<R> {
   const waiting = new Map<string, Call<T, R>[]>()
 
-  async function drain (batchId: string, calls: Call<T, R>[]): Promise<void> {
-    while (calls.length > 0) await sendSome(batchId, calls.splice(0, MOST))
+  function drain (batchId: string, calls: Call<T, R>[]): void {
     waiting.delete(batchId)
+    // Not one after another: Redis would have nothing to do while this process deals with the answer, and the reverse.
+    while (calls.length > 0) sendSome(batchId, calls.splice(0, MOST))
   }
 
   async function sendSome (batchId: string, calls: readonly Call<T, R>[]): Promise<void> {
