@@ -76,6 +76,23 @@ t.test('a batch whose record is gone before it is whole is refused', { skip }, a
   await refused
 })
 
+t.test('a batch of which Redis cannot store a job is refused, and forgotten', { skip }, async t => {
+  const server = await startServer(t)
+  const redis = server.client()
+  const engine = await openEngine(t, server)
+  const batch = batchOf(repeat(3, 'echo'))
+
+  await redis.set('test:tasks:events', 'not a stream')
+  await t.rejects(engine.submit(batch), { name: 'ReplyError', message: /WRONGTYPE/ })
+  await redis.del('test:tasks:events')
+
+  await waitFor('it to be withdrawn', async () => await engine.find(batch.batchId) === undefined)
+  openWorker(t, server, { handlers: { echo: { handler: () => t.fail('it runs') } } })
+  const next = batchOf(['sleep'])
+  await engine.submit(next)
+  await waitFor('the next one to be taken', async () => await redis.exists(`test:tasks:${next.batchId}-0`) === 0)
+})
+
 t.test('a refused batch is given up when the engine closes before Redis is back', { skip }, async t => {
   const server = await startServer(t)
   const { port, holdAt } = await startProxy(t, server.port)

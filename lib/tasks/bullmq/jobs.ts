@@ -1,18 +1,26 @@
 // A batch as BullMQ has it: one Flow, with a job for each task.
-import { createRedisBackend, FlowProducer, Queue, type BackendFactory, type FlowJob, type JobsOptions, type RedisQueueBackend } from 'bullmq'
+import { Queue, type IQueueBackend, type JobJson, type JobsOptions } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { NewBatch } from '../engine.js'
-import type { Task } from '../run-task.js'
 
 export const QUEUE = 'tasks'
 /** The name of the job that stands for a whole batch; those of tasks are named after the type. */
 export const BATCH_JOB = 'batch'
 
-/** What a worker gets of a task. */
-export interface TaskJob {
+/** What the id of a job says. */
+export interface JobPlace {
   readonly batchId: string
+  /** The place of the task in its batch. */
   readonly index: number
-  readonly task: Task
+}
+
+/** The id of the job of a task. */
+const idOf = ({ batchId, index }: JobPlace) => `${batchId}-${index}`
+
+/** The reverse of what the id of the job of a task is made by. */
+export function placeOf (jobId: string): JobPlace {
+  const dash = jobId.lastIndexOf('-')
+  return { batchId: jobId.slice(0, dash), index: Number(jobId.slice(dash + 1)) }
 }
 
 /** The jobs of all batches. */
@@ -28,64 +36,72 @@ export interface Jobs {
   close (): Promise<void>
 }
 
-/** Nothing is left of a job when it has ended: the record of the batch has it all. */
-const LEAVE_NOTHING = { removeOnComplete: true, removeOnFail: true } satisfies JobsOptions
 /** Tasks of one batch that stand together in the queue, so that a long batch lets a short one pass. */
 const ROUND = 16
 /** The last place that BullMQ knows. */
-const LAST = 2 ** 21
+const LAST = 2 ** 21 - 1
 
 /** @param redis where a command that cannot be sent fails, or waits: as the caller wants it */
 export function openJobs (redis: Redis, prefix: string): Jobs {
   // The version of Redis is checked where there is a worker; here the answer may never come.
-  const options = { connection: redis, prefix, skipVersionCheck: true, skipWaitingForReady: true }
-  const flows = new FlowProducer(options, createFlowBackend)
-  const queue = new Queue(QUEUE, { ...options, skipMetasUpdate: true })
-  flows.on('error', () => {})
+  const queue = new Queue(QUEUE, { connection: redis, prefix, skipVersionCheck: true, skipWaitingForReady: true, skipMetasUpdate: true })
   queue.on('error', () => {})
 
   return {
     queues: [queue.toKey('wait'), queue.toKey('prioritized')],
     async add (batch) {
       const [next] = await queue.getPrioritized(0, 0)
-      await flows.add(flowOf(batch, next?.priority ?? 1))
+      const added = await queue.getBackend().addFlow(flowOf(batch, next?.priority ?? 1, prefix))
+      const [error] = added.find(([error]) => error !== null) ?? []
+      if (error) throw error
     },
     async removeWaiting (batchId) {
       const job = await queue.getJob(batchId)
       await job?.removeUnprocessedChildren()
     },
     startOfKeys: batchId => queue.toKey(`${batchId}-`),
-    async close () {
-      await Promise.all([flows.close(), queue.close()])
-    }
+    close: () => queue.close()
   }
 }
 
-/** BullMQ would make a backend for each job of a Flow, which costs more than all else; here all are in one queue. */
-const createFlowBackend: BackendFactory<RedisQueueBackend> = (name, options, extra) => {
-  const backend = createRedisBackend(name, options, extra)
-  const sibling = backend.forQueue(QUEUE)
-  backend.forQueue = () => sibling
-  return backend
+type FlowEntry = Parameters<IQueueBackend['addFlow']>[0][number]
+
+/**
+ * The Flow of a batch. A FlowProducer would make the same, and need longer for it than all else that is done with the jobs.
+ * @param round of the jobs that are next: the batch takes its turns among them from there on
+ */
+function flowOf ({ batchId, tasks }: NewBatch, round: number, prefix: string): FlowEntry[] {
+  const at = { prefix, queueName: QUEUE }
+  const queueKey = `${prefix}:${QUEUE}`
+  const parentKey = `${queueKey}:${batchId}`
+  const family = { parent: { id: batchId, queueKey, idof: true }, parentKey }
+  const parentKeyOpts = { parentKey, parentDependenciesKey: `${parentKey}:dependencies` }
+  const entries: FlowEntry[] = [{ jobId: batchId, jobData: newJob(batchId, BATCH_JOB, '{}', {}), parentKeyOpts: { addToWaitingChildren: true }, ...at }]
+  tasks.forEach(({ index, task }, place) => {
+    const jobId = idOf({ batchId, index })
+    const priority = Math.min(round + Math.floor(place / ROUND), LAST)
+    entries.push({ jobId, jobData: newJob(jobId, task.type, JSON.stringify(task), { priority }, family), parentKeyOpts, ...at })
+  })
+  return entries
 }
 
-/** @param round of the jobs that are next: the batch takes its turns among them from there on */
-function flowOf ({ batchId, tasks }: NewBatch, round: number): FlowJob {
+type Family = Pick<JobJson, 'parent' | 'parentKey'>
+
+/** Every member is written out, because to spread an object of them would cost as much as all else. */
+function newJob (id: string, name: string, data: string, opts: JobsOptions, { parent, parentKey }: Family = {}): JobJson {
   return {
-    name: BATCH_JOB,
-    queueName: QUEUE,
-    opts: { ...LEAVE_NOTHING, jobId: batchId },
-    children: tasks.map(({ index, task }, place) => ({
-      name: task.type,
-      queueName: QUEUE,
-      data: { batchId, index, task } satisfies TaskJob,
-      opts: {
-        ...LEAVE_NOTHING,
-        // With a prefix, as BullMQ refuses a number.
-        jobId: `${batchId}-${index}`,
-        priority: Math.min(round + Math.floor(place / ROUND), LAST),
-        ignoreDependencyOnFailure: true
-      }
-    }))
+    id,
+    name,
+    data,
+    opts,
+    parent,
+    parentKey,
+    timestamp: Date.now(),
+    progress: 0,
+    attemptsMade: 0,
+    attemptsStarted: 0,
+    stalledCounter: 0,
+    failedReason: '',
+    returnvalue: ''
   }
 }

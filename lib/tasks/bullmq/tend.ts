@@ -1,5 +1,6 @@
 // Looks after batches that run: those of a process that died, and those that have lost a job.
 import type { FastifyBaseLogger } from 'fastify'
+import { every } from './every.js'
 import type { Jobs } from './jobs.js'
 import type { Records } from './records.js'
 
@@ -45,17 +46,8 @@ export function startTender ({ records, jobs, lease, log }: TenderOptions): Tend
     await records.remove(batchId)
   }
 
-  let isTending = false
-  const timer = setInterval(async () => {
-    if (isTending) return
-    isTending = true
-    // Without Redis there is nothing to tend; the next time comes soon.
-    await tend().catch(() => {})
-    isTending = false
-  }, lease / 3)
-
   return {
     adopt: batchId => { own.add(batchId) },
-    stop: () => clearInterval(timer)
+    stop: every(lease / 3, tend)
   }
 }

@@ -1,6 +1,5 @@
 // Runs the tasks of all batches in this process, as many at a time as it may, and records what they come to.
 import { setTimeout } from 'node:timers/promises'
-import { DelayedError, WaitingError, Worker, type Job } from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../schemas/index.js'
@@ -9,11 +8,12 @@ import { noteFailure, type FailureBook, type OnItemError } from '../../core/item
 import { within } from '../../core/within.js'
 import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../errors.js'
 import { writeResult, writeTooLarge, type ResultText } from '../result.js'
-import type { RunTask, TaskEnd } from '../run-task.js'
+import type { RunTask, Task, TaskEnd } from '../run-task.js'
 import type { Channel } from './channel.js'
 import { followCopies, isLost } from './connection.js'
+import { startCrew, type HeldJob } from './crew.js'
 import { createGate, type Gate } from './gate.js'
-import { BATCH_JOB, QUEUE, type TaskJob } from './jobs.js'
+import { BATCH_JOB, placeOf, type JobPlace } from './jobs.js'
 import { Begin, type Records } from './records.js'
 
 /** What a worker works with. */
@@ -65,23 +65,14 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
   const { redis, prefix, channel, maxRunning, lockDuration, log } = options
   const shift: Shift = { options, gate: createGate(), running: new Set(), closing: new AbortController() }
   const connections = followCopies(redis)
-  const worker = new Worker(QUEUE, (job, token) => work(shift, job, token), {
-    connection: redis,
-    prefix,
-    concurrency: maxRunning,
-    lockDuration,
-    stalledInterval: lockDuration / 2,
-    // Its own way to give a job up would take the neighbours of the one that kills with it.
-    maxStalledCount: Number.MAX_SAFE_INTEGER
-  })
-  worker.on('error', error => log.debug({ err: error }, 'worker'))
+  const crew = startCrew({ redis, prefix, most: maxRunning, lockDuration, log, work: job => work(shift, job) })
   const lookSafely = () => { if (shift.running.size > 0) look(shift).catch(() => {}) }
   const timer = setInterval(lookSafely, LOOK_INTERVAL)
   channel.onCancel(lookSafely)
 
   return {
     async close (grace) {
-      const closed = worker.close()
+      const closed = crew.close()
       await within(closed, grace)
       shift.closing.abort()
       for (const { canceller } of shift.running) canceller.cancel(serverClosing())
@@ -95,23 +86,32 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
   }
 }
 
-/** What it throws makes BullMQ keep the job, and anything else would make it a failure without a result. */
-async function work (shift: Shift, job: Job, token?: string): Promise<void> {
-  if (job.name === BATCH_JOB && job.data.batchId === undefined) return
+/** @returns milliseconds after which the job is to be taken again; undefined when there is nothing left to do */
+async function work (shift: Shift, job: HeldJob): Promise<number | undefined> {
+  const task = readTask(job)
+  if (task === undefined) return undefined
   try {
-    const end = await attempt(shift, job.data as TaskJob, job)
-    if (end?.retryIn !== undefined) return await delay(job, end.retryIn, token)
-    if (end !== undefined) await record(shift, job.data as TaskJob, end.result)
+    const end = await attempt(shift, task, job.json)
+    if (end !== undefined && end.retryIn === undefined) await record(shift, task, end.result)
+    return end?.retryIn
   } catch (error) {
-    if (error instanceof DelayedError) throw error
     if (!shift.closing.signal.aborted) shift.options.log.error({ err: error, job: job.id }, 'task not recorded; it will run again')
-    await job.moveToWait(token).catch(() => {})
-    throw new WaitingError()
+    return 0
   }
 }
 
+interface TaskJob extends JobPlace {
+  readonly task: Task
+}
+
+/** @returns undefined for the job that stands for its batch */
+function readTask ({ id, json }: HeldJob): TaskJob | undefined {
+  const task = JSON.parse(json.data) as Task
+  return json.name === BATCH_JOB && task.taskId === undefined ? undefined : { ...placeOf(id), task }
+}
+
 /** @returns undefined when there is nothing to record, as the task has its result */
-async function attempt (shift: Shift, { batchId, index, task }: TaskJob, job: Job): Promise<TaskEnd | undefined> {
+async function attempt (shift: Shift, { batchId, index, task }: TaskJob, job: HeldJob['json']): Promise<TaskEnd | undefined> {
   const { options, options: { records }, gate } = shift
   const alone = job.stalledCounter >= SUSPECT_AFTER
   const leave = await gate.enter(alone)
@@ -155,11 +155,6 @@ function loseTask (book: FailureBook, index: number, taskId: Key): TaskResult {
   const lost = taskLost('each process that it ran in has died')
   noteFailure(book, toFailure(lost), lost, index, taskId)
   return tasks.fail(taskId, toFailure(lost))
-}
-
-async function delay (job: Job, ms: number, token?: string): Promise<never> {
-  await job.moveToDelayed(Date.now() + ms, token)
-  throw new DelayedError()
 }
 
 async function record (shift: Shift, { batchId, index }: TaskJob, result: TaskResult): Promise<void> {
