@@ -45,8 +45,7 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
       order.push(index)
       successes.push(succeeded)
     },
-    // What is not kept is not text either.
-    results: () => keep ? results.map(read) : results as TaskResult[],
+    results: () => results.map(read),
     settled: (after, limit) => order.slice(after, after + limit).map((index, place) =>
       ({ index, result: read(results[index]!), succeeded: successes[after + place]! }))
   }

@@ -82,7 +82,7 @@ export interface TaskRunnerOptions {
 /** What runs a type of task, and the milliseconds that it has. */
 interface Runner {
   readonly run: TaskDefinition['handler']
-  readonly timeout: number | undefined
+  readonly timeout: number
 }
 
 /** Makes the function that runs tasks, on every engine; schemas are compiled once. */
@@ -108,8 +108,8 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
     let watch: Watch | undefined
     for (; turn !== undefined; turn = turns.next()) {
       const { run, timeout } = runners.get(turn.task.type) ?? NO_RUNNER
-      if (watch?.timeout !== timeout || watch === undefined) watch = { canceller: turns.canceller, timeout, onEarlyEnd }
-      const context = new Context(turn, turns, watch)
+      if (watch?.timeout !== timeout) watch = { canceller: turns.canceller, timeout, onEarlyEnd }
+      const context = new Context(turn, turns, watch!)
       let outcome: Outcome<unknown>
       try {
         const returned: unknown = run(turn.task.payload, context)
@@ -155,7 +155,7 @@ function createRunners (handlers: TaskRunnerOptions['handlers'], timeout: number
 /** Not the client's fault: it was known where the batch was taken. */
 const NO_RUNNER: Runner = {
   run () { throw notRun('No handler for this type of task where it was to run') },
-  timeout: undefined
+  timeout: 0
 }
 
 function validating (handler: TaskDefinition['handler'], validate: Validate): TaskDefinition['handler'] {
