@@ -18,22 +18,24 @@ const MIB = 2 ** 20
 /** Tables of the cost of an item by the size of its batch, and of one long stream; draws the plot. */
 export async function measureGrowth (quick = false): Promise<string> {
   const build = await buildServers()
-  // In a process of its own, because the memory of one that has had a million items at once has grown already.
-  const long = await startPeer(build, 'multi-status')
-  const stream = await measureStream(long, quick ? 1e5 : 1e6).finally(long.stop)
-  const peer = await startPeer(build, 'multi-status')
   try {
-    const sizes = [1, 10, 100, 1e3, 1e4, 1e5, ...(quick ? [] : [1e6])]
-    const json: Series = { name: 'JSON', points: await measureSizes(peer, sizes, size => postJson(peer, size)) }
-    const streamed: Series = { name: 'stream', points: await measureSizes(peer, sizes, async size => { await postStream(peer, size) }) }
-    await writeFile(PLOT, drawGrowth([json, streamed]))
-    const rows = sizes.map((size, index) => [size.toLocaleString('en'), json.points[index]![1].toFixed(2), streamed.points[index]![1].toFixed(2)])
-    const growth = formatTable(['items in one request', 'JSON, µs per item', 'stream, µs per item'], rows)
+    // In a process of its own, because the memory of one that has had a million items at once has grown already.
+    const long = await startPeer(build, 'multi-status')
+    const stream = await measureStream(long, quick ? 1e5 : 1e6).finally(long.stop)
+    const peer = await startPeer(build, 'multi-status')
+    const growth = await compareSizes(peer, [1, 10, 100, 1e3, 1e4, 1e5, ...(quick ? [] : [1e6])]).finally(peer.stop)
     return `## Growth\n\nProcessor time of the server for whole requests over HTTP, as many as ${LANES} at a time; medians of ${ROUNDS} rounds.\n\n${growth}\n${stream}`
   } finally {
-    await peer.stop()
     await rm(build, { recursive: true })
   }
+}
+
+async function compareSizes (peer: Peer, sizes: number[]): Promise<string> {
+  const json: Series = { name: 'JSON', points: await measureSizes(peer, sizes, size => postJson(peer, size)) }
+  const streamed: Series = { name: 'stream', points: await measureSizes(peer, sizes, async size => { await postStream(peer, size) }) }
+  await writeFile(PLOT, drawGrowth([json, streamed]))
+  const rows = sizes.map((size, index) => [size.toLocaleString('en'), json.points[index]![1].toFixed(2), streamed.points[index]![1].toFixed(2)])
+  return formatTable(['items in one request', 'JSON, µs per item', 'stream, µs per item'], rows)
 }
 
 /** How many requests are under way at a time, as long as they have no more items together than the largest one. */
@@ -46,7 +48,7 @@ async function measureSizes (peer: Peer, sizes: number[], post: (size: number) =
   const points: [number, number][] = []
   for (const size of sizes) {
     const lanes = Math.min(LANES, largest / size)
-    const times = Math.max(1, Math.min(50, 30_000 / size / lanes))
+    const times = Math.max(1, Math.min(50, Math.ceil(30_000 / size / lanes)))
     const costs: number[] = []
     for (let round = 0; round < ROUNDS; round++) costs.push(await measureRound(peer, size, lanes, times, post))
     points.push([size, median(costs)])
@@ -62,7 +64,7 @@ async function measureRound (peer: Peer, size: number, lanes: number, times: num
   await Promise.all(Array.from({ length: lanes }, async () => {
     for (let time = 0; time < times; time++) await post(size)
   }))
-  return ((await peer.figures()).cpu - cpu) / (size * lanes * Math.ceil(times))
+  return ((await peer.figures()).cpu - cpu) / (size * lanes * times)
 }
 
 async function postJson (peer: Peer, size: number): Promise<void> {

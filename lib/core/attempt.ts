@@ -116,6 +116,12 @@ export interface Canceller {
   armSoon (): void
 }
 
+/**
+ * Makes what ends the attempts of one batch, or of one task, for an engine that runs them with `host.runTask`.
+ * @example
+ *   const canceller = createCanceller()
+ *   const end = await host.runTask(task, { batchId, index, attempt: 1, log, canceller })
+ */
 export function createCanceller (): Canceller {
   const listeners = new Set<(reason: ItemError) => void>()
   const unarmed: AttemptContext[] = []

@@ -34,8 +34,7 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
   let open = 0
 
   function take (): Turn {
-    const retried = again.take()
-    if (retried !== undefined) return retried
+    if (again.isReady()) return again.take()
     open++
     return queue.take()
   }
@@ -104,8 +103,8 @@ interface Retries<T> {
   /** @param ms after which it is ready */
   add (one: T, ms: number): void
   isReady (): boolean
-  /** One that is ready. */
-  take (): T | undefined
+  /** One that is ready; there must be one. */
+  take (): T
   /** Gives up all of them. @returns them */
   clear (): T[]
 }
@@ -122,7 +121,7 @@ function createRetries<T> (onReady: () => void): Retries<T> {
       }, ms))
     },
     isReady: () => ready.length > 0,
-    take: () => ready.shift(),
+    take: () => ready.shift()!,
     clear () {
       const all = [...ready.splice(0), ...pauses.keys()]
       for (const timer of pauses.values()) clearTimeout(timer)
