@@ -337,18 +337,23 @@ t.test('limits that cannot be are refused', async t => {
   }
 })
 
-t.test('settleEach hands out nothing more when the first outcome of an abort is refused', async t => {
-  const abort = new AbortController()
-  const taken: number[] = []
-  const ended = settleEach([1, 2, 3], () => new Promise(() => {}), { concurrency: 2, signal: abort.signal }, (_, index) => {
-    taken.push(index)
-    throw new Error('refused')
-  })
-  abort.abort()
+for (const [what, work] of Object.entries({
+  'of items that run': () => new Promise(() => {}),
+  'of items that wait to be tried again': () => { throw new ItemError('Later', { retryable: true }) }
+})) {
+  t.test(`settleEach hands out nothing more when the first outcome of an abort is refused: ${what}`, async t => {
+    const abort = new AbortController()
+    const taken: number[] = []
+    const ended = settleEach([1, 2, 3], work, { concurrency: 2, retries: 1, backoff: 60_000, signal: abort.signal }, (_, index) => {
+      taken.push(index)
+      throw new Error('refused')
+    })
+    abort.abort()
 
-  await t.rejects(ended, { message: 'refused' })
-  t.strictSame(taken, [0])
-})
+    await t.rejects(ended, { message: 'refused' })
+    t.strictSame(taken, [0])
+  })
+}
 
 t.test('settleEach hands out outcomes as they come, and waits for who takes them', async t => {
   const seen: unknown[] = []

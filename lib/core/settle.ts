@@ -187,8 +187,13 @@ function newLane<T, R, C extends ItemAttempt> (run: Run<T, R, C>, from?: Lane<T>
 async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, early?: Outcome<R>): Promise<void> {
   try {
     for (let outcome = early; ;) {
-      const settled = outcome === undefined ? undefined : conclude(run, lane, outcome)
-      if (settled !== undefined) await settled
+      if (outcome !== undefined) {
+        const ms = retryAfter(run, lane, outcome)
+        if (ms !== undefined) await pause(run, ms)
+        // From here and nowhere deeper, so that after what it throws nothing more is delivered.
+        const delivered = ms === undefined || isCancelled(run) ? deliver(run, lane, outcome) : undefined
+        if (delivered !== undefined) await delivered
+      }
       while (run.turn !== undefined) await run.turn
       if (lane.index === undefined) {
         const taken = run.isLeft ? undefined : run.source.take()
@@ -242,18 +247,14 @@ function begin<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>): 
   return run.worker(item, attempt)
 }
 
-/** @returns what the lane has to wait for */
-function conclude<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
+/** @returns milliseconds after which the item of a lane is tried again; undefined when it is not */
+function retryAfter<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): number | undefined {
   const { retries = 0, backoff } = run.options
-  const mayRetry = outcome.status === 'rejected' && lane.attempt !== undefined && lane.count <= retries && !isCancelled(run) && isRetryable(outcome.reason)
-  return mayRetry ? retryLater(run, lane, outcome, delayAfter(lane.count, outcome.reason, backoff)) : deliver(run, lane, outcome)
+  if (outcome.status === 'fulfilled' || lane.attempt === undefined || lane.count > retries) return undefined
+  return !isCancelled(run) && isRetryable(outcome.reason) ? delayAfter(lane.count, outcome.reason, backoff) : undefined
 }
 
-async function retryLater<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>, ms: number): Promise<void> {
-  await pause(run, ms)
-  if (isCancelled(run)) await deliver(run, lane, outcome)
-}
-
+/** @returns what the lane has to wait for */
 function deliver<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
   const { index, item } = lane
   lane.index = lane.item = lane.attempt = undefined
