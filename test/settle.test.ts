@@ -1,7 +1,7 @@
 // settle: bounded, timed and abortable work over many items, with one outcome for each.
 import assert from 'node:assert/strict'
 import { getEventListeners, once } from 'node:events'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { ItemError, settle, type Outcome, type SettleOptions } from '../lib/index.js'
@@ -449,6 +449,23 @@ t.test('an item that waits for its next attempt when the batch stops still gets 
   }, { concurrency: 2, retries: 1, stopAfter: 1 })
 
   t.strictSame(outcomes.map(brief), ['second', 'NO', 'NOT_RUN'])
+})
+
+t.test('an item that is tried again does not wait for the turn of others, so that nothing of it begins after an abort', async t => {
+  const abort = new AbortController()
+  const begun: boolean[] = []
+  // From here on timers come first, then what waits for a turn: the pause ends, then comes the abort, then the turn.
+  await turn()
+  setTimeout(() => abort.abort(), 7)
+  await settle(range(10), index => {
+    if (index === 0) {
+      begun.push(abort.signal.aborted)
+      throw new Error('again')
+    }
+    for (const end = performance.now() + 2; performance.now() < end;);
+  }, { concurrency: 2, retries: 1, backoff: 5, signal: abort.signal })
+
+  t.strictSame(begun, [false, false])
 })
 
 t.test('a source is read to its end although the batch has stopped, because each of its items has an outcome', async t => {

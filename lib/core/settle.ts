@@ -194,8 +194,8 @@ async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane
         const delivered = ms === undefined || isCancelled(run) ? deliver(run, lane, outcome) : undefined
         if (delivered !== undefined) await delivered
       }
-      while (run.turn !== undefined) await run.turn
       if (lane.index === undefined) {
+        while (run.turn !== undefined) await run.turn
         const taken = run.isLeft ? undefined : run.source.take()
         const next = taken instanceof Promise ? await taken : taken
         if (next === undefined) break
