@@ -2,8 +2,8 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Key } from '../../schemas/index.js'
 import type { Watch } from './attempt.js'
+import { ItemAttempt, type WorkerContext } from './item-attempt.js'
 import { showKey } from './item-log.js'
-import { ItemAttempt, type WorkerContext } from './settle.js'
 
 /** What a handler is told about its item. */
 export interface ItemContext extends WorkerContext {

@@ -1,4 +1,4 @@
-// Makes one attempt at one task: the handler of its type, its time, and a look at what it gives back.
+// Makes attempts at tasks: the handler of each type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
 import { AttemptContext, fulfilled, isThenable, rejected, type Canceller, type Outcome, type Watch } from '../core/attempt.js'

@@ -1,0 +1,241 @@
+// Works through a source in lanes: each has one item at a time, and the next as soon as that is settled.
+import { setImmediate } from 'node:timers/promises'
+import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
+import { AttemptContext, createCanceller, fulfilled, isThenable, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
+import { delayAfter, isRetryable } from './backoff.js'
+import type { EndSignal } from './end-signal.js'
+import type { ItemAttempt, NewAttempt } from './item-attempt.js'
+import { checkInteger, type SettleOptions } from './settle-options.js'
+import type { Source, Taken } from './source.js'
+
+/** Milliseconds after which the event loop gets a turn in any case, also when no item waits. Too many turns have too many batches in memory at once. */
+const TURN_AFTER = 10
+
+/** How many items are settled between two looks at the clock. */
+const LOOK_AFTER = 8
+
+/** Takes the outcome of an item; the lane of the item waits for what it returns. */
+export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
+
+interface Run<T, R, C extends ItemAttempt = ItemAttempt> {
+  readonly source: Source<T>
+  readonly worker: (item: T, context: C) => R | PromiseLike<R>
+  readonly newAttempt: NewAttempt<T, C>
+  readonly options: RunOptions<T>
+  readonly deliver: Deliver<T, R>
+  /** Ends what is in progress. */
+  readonly canceller: Canceller
+  /** How many lanes have not come to their end. */
+  lanes: number
+  /** To be called when all have. */
+  readonly end: () => void
+  /** To be called with the error of one that cannot go on. */
+  readonly fail: (error: unknown) => void
+  failures: number
+  /** How many items have an outcome. */
+  settled: number
+  /** When the event loop had its last turn of those that every lane waits for. */
+  turned: number
+  /** A turn of the event loop that every lane waits for. */
+  turn: Promise<void> | undefined
+  /** Set once no further item may start. */
+  halted: (() => ItemError) | undefined
+  /** Set once nobody takes outcomes any more. */
+  isLeft: boolean
+}
+
+/** Works on one item at a time. */
+interface Lane<T> {
+  /** The place of its item; undefined when it has none. */
+  index: number | undefined
+  item: T | undefined
+  /** The attempt at it that is in progress, or was the last one. */
+  attempt: ItemAttempt | undefined
+  /** Which one that is. */
+  count: number
+  /** How attempts are watched, where that is the same for all. */
+  readonly how: Watch
+}
+
+/** The options of settle, with any signal. */
+export interface RunOptions<T> extends Omit<SettleOptions<T>, 'signal'> {
+  signal?: EndSignal | undefined
+}
+
+/** Works through a source; the options must have been checked. */
+export async function settleSource<T, R, C extends ItemAttempt> (
+  source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
+): Promise<void> {
+  const { concurrency = 16, signal } = options
+  const lanes = Math.min(concurrency, source.size)
+  if (lanes === 0) return
+  let abort!: () => void
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const run: Run<T, R, C> = {
+        source,
+        worker,
+        newAttempt,
+        options,
+        deliver,
+        canceller: createCanceller(),
+        lanes,
+        end: resolve,
+        fail: reject,
+        failures: 0,
+        settled: 0,
+        turned: performance.now(),
+        turn: undefined,
+        halted: undefined,
+        isLeft: false
+      }
+      abort = () => haltNow(run, signal?.reason)
+      if (signal?.aborted) abort()
+      signal?.addEventListener('abort', abort)
+      for (let lane = lanes; lane > 0; lane--) workThrough(run, newLane(run))
+    })
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
+}
+
+/** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
+function haltNow<T, R, C extends ItemAttempt> (run: Run<T, R, C>, reason?: unknown): void {
+  run.halted = () => isItemError(reason) ? reason : notRun()
+  run.canceller.cancel(cancelled())
+  run.source.close()
+}
+
+/** @param from the lane with which to go on, as its worker may never answer */
+function newLane<T, R, C extends ItemAttempt> (run: Run<T, R, C>, from?: Lane<T>): Lane<T> {
+  const { canceller, options: { timeout } } = run
+  const onEarlyEnd = (outcome: Outcome<R>) => { workThrough(run, newLane(run, lane), outcome) }
+  const lane: Lane<T> = {
+    index: from?.index,
+    item: from?.item,
+    attempt: from?.attempt,
+    count: from?.count ?? 0,
+    how: { canceller, timeout: typeof timeout === 'function' ? undefined : timeout, onEarlyEnd }
+  }
+  return lane
+}
+
+/**
+ * Takes the next item as soon as the last one is settled. Never rejects.
+ * @param early the outcome of its attempt, where that has ended before its worker
+ */
+async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, early?: Outcome<R>): Promise<void> {
+  try {
+    for (let outcome = early; ;) {
+      if (outcome !== undefined) {
+        const ms = retryAfter(run, lane, outcome)
+        if (ms !== undefined) await pause(run, ms)
+        // From here and nowhere deeper, so that after what it throws nothing more is delivered.
+        const delivered = ms === undefined || isCancelled(run) ? deliver(run, lane, outcome) : undefined
+        if (delivered !== undefined) await delivered
+      }
+      if (lane.index === undefined) {
+        while (run.turn !== undefined) await run.turn
+        const taken = run.isLeft ? undefined : run.source.take()
+        const next = taken instanceof Promise ? await taken : taken
+        if (next === undefined) break
+        outcome = takeUp(run, lane, next)
+        if (outcome !== undefined) continue
+      }
+      try {
+        const returned = begin(run, lane)
+        const goesOn = isThenable(returned)
+        if (goesOn) AttemptContext.follow(lane.attempt!)
+        outcome = fulfilled(goesOn ? await returned : returned as Awaited<R>)
+      } catch (error) {
+        outcome = rejected(error)
+      }
+      if (lane.attempt !== undefined && !AttemptContext.finish(lane.attempt)) return
+    }
+    if (--run.lanes === 0) run.end()
+  } catch (error) {
+    leave(run, error)
+  }
+}
+
+/** Ends a batch whose outcomes nobody takes any more. */
+function leave<T, R, C extends ItemAttempt> (run: Run<T, R, C>, error: unknown): void {
+  run.isLeft = true
+  haltNow(run)
+  run.fail(error)
+}
+
+/** @returns the outcome of what is not to be run */
+function takeUp<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, next: Taken<T>): Outcome<R> | undefined {
+  lane.index = next.index
+  lane.count = 0
+  if ('error' in next) return rejected(next.error)
+  lane.item = next.item
+  return run.halted === undefined ? undefined : rejected(run.halted())
+}
+
+/** Begins an attempt at the item of a lane. @returns what its worker has returned */
+function begin<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>): R | PromiseLike<R> {
+  const { timeout } = run.options
+  const item = lane.item as T
+  lane.count++
+  lane.attempt = undefined
+  // Asked before the work begins: once it has, nothing may keep its promise from being watched.
+  const how = typeof timeout === 'function' ? { ...lane.how, timeout: timeoutOf(timeout, item) } : lane.how
+  const attempt = run.newAttempt(item, lane.index!, lane.count, how)
+  lane.attempt = attempt
+  return run.worker(item, attempt)
+}
+
+/** @returns milliseconds after which the item of a lane is tried again; undefined when it is not */
+function retryAfter<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): number | undefined {
+  const { retries = 0, backoff } = run.options
+  if (outcome.status === 'fulfilled' || lane.attempt === undefined || lane.count > retries) return undefined
+  return !isCancelled(run) && isRetryable(outcome.reason) ? delayAfter(lane.count, outcome.reason, backoff) : undefined
+}
+
+/** @returns what the lane has to wait for */
+function deliver<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
+  const { index, item } = lane
+  lane.index = lane.item = lane.attempt = undefined
+  if (run.isLeft) return
+  const delivered = run.deliver(outcome, index!, item)
+  noteOutcome(run, outcome)
+  return delivered
+}
+
+function noteOutcome<T, R, C extends ItemAttempt> (run: Run<T, R, C>, outcome: Outcome<R>): void {
+  if (++run.settled % LOOK_AFTER === 0 && performance.now() - run.turned > TURN_AFTER) run.turn ??= nextTurn(run)
+  if (outcome.status !== 'rejected' || run.halted !== undefined) return
+  run.failures++
+  if (run.failures === run.options.stopAfter) run.halted = notRun
+}
+
+async function nextTurn<T, R, C extends ItemAttempt> (run: Run<T, R, C>): Promise<void> {
+  await setImmediate()
+  run.turned = performance.now()
+  run.turn = undefined
+}
+
+/** Waits between two attempts; the end of the batch ends the wait. */
+function pause<T, R, C extends ItemAttempt> (run: Run<T, R, C>, ms: number): Promise<void> {
+  return new Promise(resolve => {
+    const end = () => {
+      clearTimeout(timer)
+      run.canceller.listeners.delete(end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    run.canceller.listeners.add(end)
+  })
+}
+
+function isCancelled ({ canceller }: { readonly canceller: Canceller }): boolean {
+  return canceller.reason !== undefined
+}
+
+function timeoutOf<T> (timeout: (item: T) => number | undefined, item: T): number | undefined {
+  const ms = timeout(item)
+  checkInteger('timeout', ms, 1)
+  return ms
+}
