@@ -4,13 +4,22 @@ import { timedOut, type ItemError } from '../errors.js'
 /** What became of one item, in the shape of `Promise.allSettled`. */
 export type Outcome<R> = PromiseSettledResult<Awaited<R>>
 
-/** Ends attempts before their workers do. */
+/** Ends attempts before their workers do: those of one lane, one after the other. */
 export interface Watch {
   readonly canceller: Canceller
   /** Milliseconds that the attempt may take; undefined for no limit. */
   readonly timeout: number | undefined
   /** Takes the outcome of an attempt that has ended before its worker. */
   readonly onEarlyEnd: (outcome: PromiseRejectedResult) => void
+  /** The attempt that is in progress and does not listen yet. */
+  unarmed: AttemptContext | undefined
+  /** Whether the canceller knows of it. */
+  isKnown: boolean
+}
+
+/** Makes one that watches nothing yet. */
+export function newWatch (canceller: Canceller, timeout: number | undefined, onEarlyEnd: Watch['onEarlyEnd']): Watch {
+  return { canceller, timeout, onEarlyEnd, unarmed: undefined, isKnown: false }
 }
 
 /** What few attempts need. */
@@ -22,20 +31,15 @@ interface Extras {
   listener?: (reason: ItemError) => void
 }
 
-/** Where an attempt is that is over, and one that is not watched or armed already. */
-const OVER = -2
-const NOWHERE = -1
-
 /**
  * One attempt, and what its worker is told of it, as far as its signal goes. The signal is made when first asked for,
  * because most workers never look at it and it costs more than all else; and this is a class, because a getter in an
  * object literal takes 0.4 microseconds to make. A worker sees no more of it than the signal.
  */
 export class AttemptContext {
-  #watch: Watch
+  /** Undefined once it is over. */
+  #watch: Watch | undefined
   #extras: Extras | undefined
-  /** Its place among those that are not armed yet. */
-  #place = NOWHERE
 
   constructor (watch: Watch) {
     this.#watch = watch
@@ -55,38 +59,29 @@ export class AttemptContext {
    * timed out.
    */
   static follow (one: AttemptContext): void {
-    const { reason, unarmed, armSoon } = one.#watch.canceller
+    const watch = one.#watch!
+    const { canceller } = watch
     // Work that has cancelled itself was not watched yet.
-    if (reason !== undefined) return AttemptContext.end(one, reason)
-    one.#place = unarmed.push(one) - 1
-    armSoon()
+    if (canceller.reason !== undefined) return AttemptContext.end(one, canceller.reason)
+    watch.unarmed = one
+    if (!watch.isKnown) canceller.armSoon(watch)
   }
 
   /** Its worker has answered. @returns whether it was still waited for */
   static finish (one: AttemptContext): boolean {
-    if (one.#place === OVER) return false
-    if (one.#place !== NOWHERE) AttemptContext.#leave(one)
-    one.#place = OVER
+    const watch = one.#watch
+    if (watch === undefined) return false
+    one.#watch = watch.unarmed = undefined
     const listener = one.#extras?.listener
     if (listener === undefined) return true
     clearTimeout(one.#extras!.timer)
-    one.#watch.canceller.listeners.delete(listener)
+    watch.canceller.listeners.delete(listener)
     return true
-  }
-
-  /** The last of the unarmed takes its place. */
-  static #leave (one: AttemptContext): void {
-    const { unarmed } = one.#watch.canceller
-    const last = unarmed.pop()!
-    if (last === one) return
-    last.#place = one.#place
-    unarmed[one.#place] = last
   }
 
   /** Gives it its time, and lets it be cancelled. */
   static arm (one: AttemptContext): void {
-    one.#place = NOWHERE
-    const { canceller, timeout } = one.#watch
+    const { canceller, timeout } = one.#watch!
     const extras = one.#extras ??= {}
     extras.listener = reason => AttemptContext.end(one, reason)
     canceller.listeners.add(extras.listener)
@@ -95,11 +90,12 @@ export class AttemptContext {
 
   /** Ends it with a reason, of which its worker's signal tells. */
   static end (one: AttemptContext, reason: ItemError): void {
+    const watch = one.#watch
     if (!AttemptContext.finish(one)) return
     const extras = one.#extras ??= {}
     extras.reason = reason
     extras.controller?.abort(reason)
-    one.#watch.onEarlyEnd(rejected(reason))
+    watch!.onEarlyEnd(rejected(reason))
   }
 }
 
@@ -109,11 +105,9 @@ export interface Canceller {
   readonly reason: ItemError | undefined
   /** What to call then. */
   readonly listeners: Set<(reason: ItemError) => void>
-  /** The attempts that are in progress and do not listen yet. */
-  readonly unarmed: AttemptContext[]
   cancel (reason: ItemError): void
-  /** Arms the attempts that are still in progress with the next turn of the event loop: most are not, and need no timer. */
-  armSoon (): void
+  /** Arms what is then in progress under a watch, with the next turn of the event loop: most attempts never need a timer. */
+  armSoon (watch: Watch): void
 }
 
 /**
@@ -124,29 +118,30 @@ export interface Canceller {
  */
 export function createCanceller (): Canceller {
   const listeners = new Set<(reason: ItemError) => void>()
-  const unarmed: AttemptContext[] = []
-  let isArming = false
+  const known: Watch[] = []
 
   function arm (): void {
-    isArming = false
-    for (const one of unarmed.splice(0)) AttemptContext.arm(one)
+    for (const watch of known.splice(0)) {
+      const { unarmed } = watch
+      watch.isKnown = false
+      watch.unarmed = undefined
+      if (unarmed !== undefined) AttemptContext.arm(unarmed)
+    }
   }
 
   // Written over and not got, because an object literal with a getter is slow to make and hard to collect.
   const canceller: { -readonly [name in keyof Canceller]: Canceller[name] } = {
     reason: undefined,
     listeners,
-    unarmed,
     cancel (reason) {
       canceller.reason ??= reason
-      for (const one of [...unarmed]) AttemptContext.end(one, reason)
+      for (const { unarmed } of [...known]) if (unarmed !== undefined) AttemptContext.end(unarmed, reason)
       // One that has settled meanwhile is not among them any more.
       for (const listener of listeners) listener(reason)
     },
-    armSoon () {
-      if (isArming) return
-      isArming = true
-      setImmediate(arm)
+    armSoon (watch) {
+      watch.isKnown = true
+      if (known.push(watch) === 1) setImmediate(arm)
     }
   }
   return canceller

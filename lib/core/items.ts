@@ -41,12 +41,13 @@ const SHOWN = 5
 export function readBatch (body: unknown, rules: ItemRules): Batch {
   const all = itemsOf(body, rules)
   const { validateItem } = rules
-  const [keys, items, places]: [(Key | null)[], unknown[], number[]] = [[], [], []]
+  const keys = new Array<Key | null>(all.length)
+  const [items, places]: [unknown[], number[]] = [[], []]
   const invalid = new Map<number, FailureDetail>()
   for (let place = 0; place < all.length; place++) {
     const item = all[place]
     const problems = validateItem(item)
-    keys.push(keyOf(item, problems === undefined, rules))
+    keys[place] = keyOf(item, problems === undefined, rules)
     if (problems === undefined) {
       items.push(item)
       places.push(place)

@@ -1,7 +1,7 @@
 // Works through a source in lanes: each has one item at a time, and the next as soon as that is settled.
 import { setImmediate } from 'node:timers/promises'
 import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
-import { AttemptContext, createCanceller, fulfilled, isThenable, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
+import { AttemptContext, createCanceller, fulfilled, isThenable, newWatch, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
 import { delayAfter, isRetryable } from './backoff.js'
 import type { EndSignal } from './end-signal.js'
 import type { ItemAttempt, NewAttempt } from './item-attempt.js'
@@ -115,7 +115,7 @@ function newLane<T, R, C extends ItemAttempt> (run: Run<T, R, C>, from?: Lane<T>
     item: from?.item,
     attempt: from?.attempt,
     count: from?.count ?? 0,
-    how: { canceller, timeout: typeof timeout === 'function' ? undefined : timeout, onEarlyEnd }
+    how: newWatch(canceller, typeof timeout === 'function' ? undefined : timeout, onEarlyEnd)
   }
   return lane
 }
@@ -181,7 +181,7 @@ function begin<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>): 
   lane.count++
   lane.attempt = undefined
   // Asked before the work begins: once it has, nothing may keep its promise from being watched.
-  const how = typeof timeout === 'function' ? { ...lane.how, timeout: timeoutOf(timeout, item) } : lane.how
+  const how = typeof timeout === 'function' ? newWatch(run.canceller, timeoutOf(timeout, item), lane.how.onEarlyEnd) : lane.how
   const attempt = run.newAttempt(item, lane.index!, lane.count, how)
   lane.attempt = attempt
   return run.worker(item, attempt)

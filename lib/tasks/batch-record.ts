@@ -25,28 +25,30 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
   const { batchId, total, owner, keep, log } = batch
   const book: FailureBook = { log, request: null, onItemError }
   const createdAt = Date.now()
+  // At their full length, because to let them grow costs as much as all else here.
   const results: Kept[] = new Array(total)
-  const order: number[] = []
-  const successes: number[] = []
+  const order: number[] = new Array(total)
+  const successes: number[] = new Array(total)
+  let count = 0
   let succeeded = 0
 
   return {
-    isDone: () => order.length === total,
+    isDone: () => count === total,
     info: () => ({
       batchId,
       createdAt,
       ...(owner !== undefined && { owner }),
-      summary: { total, succeeded, failed: order.length - succeeded, pending: total - order.length }
+      summary: { total, succeeded, failed: count - succeeded, pending: total - count }
     }),
     settle (index, result) {
       const text = keep ? write({ index, result }, makeRoom, book) : undefined
       results[index] = text?.json ?? result
       if (!(text?.failed ?? result.status === 'failed')) succeeded++
-      order.push(index)
-      successes.push(succeeded)
+      order[count] = index
+      successes[count++] = succeeded
     },
-    results: () => results.map(read),
-    settled: (after, limit) => order.slice(after, after + limit).map((index, place) =>
+    results: () => keep ? results.map(read) : [...results] as TaskResult[],
+    settled: (after, limit) => order.slice(after, Math.min(after + limit, count)).map((index, place) =>
       ({ index, result: read(results[index]!), succeeded: successes[after + place]! }))
   }
 }

@@ -33,10 +33,13 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
   // Begun and without a result, also those that wait to be tried again: with a concurrency of 1, tasks run in order.
   let open = 0
 
-  function take (): Turn {
+  /** Undefined when none may start now. */
+  function take (): Turn | undefined {
     if (again.isReady()) return again.take()
-    open++
-    return queue.take()
+    if (open >= concurrency) return undefined
+    const next = queue.take()
+    if (next !== undefined) open++
+    return next
   }
 
   const turnsIn = (slots: Slots): Turns => ({
@@ -58,7 +61,7 @@ export function createRun ({ batchId, tasks: given, log }: NewBatch, options: Ru
     isReady: () => again.isReady() || (open < concurrency && queue.length() > 0),
     start (slots) {
       turns ??= turnsIn(slots)
-      runTask.inTurn(take(), turns)
+      runTask.inTurn(take()!, turns)
     },
     cancel (why = toFailure(cancelled())) {
       const stopped = toFailure(cancelled())
@@ -90,8 +93,9 @@ function createQueue (given: readonly PlacedTask[]) {
   return {
     clear,
     length: () => placed.length - begun,
-    take (): PlacedTask {
-      const one = placed[begun++]!
+    take (): PlacedTask | undefined {
+      if (begun === placed.length) return undefined
+      const one = placed[begun++]
       if (begun === placed.length) clear()
       return one
     }

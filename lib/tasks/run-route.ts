@@ -113,7 +113,9 @@ function answer (request: FastifyRequest, reply: FastifyReply, results: readonly
 
 /** Whether there is a result for each task, in the order of the request; an engine may be anybody's. */
 function areFor (results: readonly TaskResult[], { total, keys }: Batch): boolean {
-  return results.length === total && keys.every((key, index) => results[index]?.taskId === key)
+  if (results.length !== total) return false
+  for (let index = 0; index < total; index++) if (results[index]?.taskId !== keys[index]) return false
+  return true
 }
 
 function newBatch (request: FastifyRequest, how: Pick<NewBatch, 'keep' | 'owner' | 'onEnd'>): NewBatch {

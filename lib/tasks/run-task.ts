@@ -1,7 +1,7 @@
 // Makes attempts at tasks: the handler of each type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { AttemptContext, fulfilled, isThenable, rejected, type Canceller, type Outcome, type Watch } from '../core/attempt.js'
+import { AttemptContext, isThenable, newWatch, type Canceller, type Watch } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
 import { noteFailure, type OnItemError } from '../core/item-error.js'
 import { showKey } from '../core/item-log.js'
@@ -89,38 +89,40 @@ interface Runner {
 export function createTaskRunner ({ handlers, timeout, retries, onItemError }: TaskRunnerOptions): RunTask {
   const runners = createRunners(handlers, timeout)
 
-  function conclude (outcome: Outcome<unknown>, turn: Turn, turns: Turns): void {
-    if (outcome.status === 'fulfilled') return turns.onEnd(turn, wordSuccess(turn.task, outcome.value), undefined)
-    const retryIn = retryAfter(outcome.reason, turn, turns, retries)
-    const failure = toFailure(outcome.reason)
+  function fail (reason: unknown, turn: Turn, turns: Turns): void {
+    const retryIn = retryAfter(reason, turn, turns, retries)
+    const failure = toFailure(reason)
     const { index, task: { taskId } } = turn
-    if (retryIn === undefined) noteFailure({ log: turns.log, request: null, onItemError }, failure, outcome.reason, index, taskId)
+    if (retryIn === undefined) noteFailure({ log: turns.log, request: null, onItemError }, failure, reason, index, taskId)
     turns.onEnd(turn, tasks.fail(taskId, failure), retryIn)
   }
 
   async function runInTurn (first: Turn | undefined, turns: Turns): Promise<void> {
     let turn = first
     // What comes next does not wait for a handler that has not ended with its task.
-    const onEarlyEnd = (outcome: Outcome<unknown>) => {
-      conclude(outcome, turn!, turns)
+    const onEarlyEnd = ({ reason }: PromiseRejectedResult) => {
+      fail(reason, turn!, turns)
       runInTurn(turns.next(), turns)
     }
     let watch: Watch | undefined
     for (; turn !== undefined; turn = turns.next()) {
       const { run, timeout } = runners.get(turn.task.type) ?? NO_RUNNER
-      if (watch?.timeout !== timeout) watch = { canceller: turns.canceller, timeout, onEarlyEnd }
+      if (watch?.timeout !== timeout) watch = newWatch(turns.canceller, timeout, onEarlyEnd)
       const context = new Context(turn, turns, watch!)
-      let outcome: Outcome<unknown>
+      let output: unknown
       try {
-        const returned: unknown = run(turn.task.payload, context)
-        const goesOn = isThenable(returned)
-        if (goesOn) AttemptContext.follow(context)
-        outcome = fulfilled(goesOn ? await returned : returned)
+        output = run(turn.task.payload, context)
+        if (isThenable(output)) {
+          AttemptContext.follow(context)
+          output = await output
+        }
       } catch (error) {
-        outcome = rejected(error)
+        if (!AttemptContext.finish(context)) return
+        fail(error, turn, turns)
+        continue
       }
       if (!AttemptContext.finish(context)) return
-      conclude(outcome, turn, turns)
+      turns.onEnd(turn, wordSuccess(turn.task, output), undefined)
     }
     turns.onStop()
   }

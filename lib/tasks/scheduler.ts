@@ -11,7 +11,7 @@ export interface Runnable {
 
 /** What a batch has its slots from. */
 export interface Slots {
-  /** Whether the batch may start another task where one of it has ended. */
+  /** Whether the batch may start another task, if it has one, where one of it has ended. */
   mayGoOn (batch: Runnable): boolean
   /** Gives a slot back. */
   free (batch: Runnable): void
@@ -79,7 +79,7 @@ export function createScheduler (maxRunning: number): Scheduler {
   const slots: Slots = {
     mayGoOn (batch) {
       const isAlone = ring.length === 0 || (ring.length === 1 && ring[0] === batch)
-      if (!isAlone || isOver() || !batch.isReady()) return false
+      if (!isAlone || isOver()) return false
       noteStart()
       return true
     },
