@@ -10,17 +10,18 @@ interface Call<T, R> {
   reject (error: unknown): void
 }
 
-/** Entries of one call, at most: Redis does nothing else meanwhile. */
-const MOST = 500
+/** Entries of one call, at most. With more, Redis would have nothing to do while this process makes them, and the reverse. */
+const MOST = 16
 
 /** Makes a function that sends one entry, and gives its answer. */
 export function createBundler<T, R> (send: Send<T, R>): (batchId: string, entry: T) => Promise<R> {
   const waiting = new Map<string, Call<T, R>[]>()
 
-  function drain (batchId: string, calls: Call<T, R>[]): void {
+  function drain (batchId: string, calls: readonly Call<T, R>[]): void {
+    // They may have gone already, because they were as many as go together.
+    if (waiting.get(batchId) !== calls) return
     waiting.delete(batchId)
-    // Not one after another: Redis would have nothing to do while this process deals with the answer, and the reverse.
-    while (calls.length > 0) sendSome(batchId, calls.splice(0, MOST))
+    sendSome(batchId, calls)
   }
 
   async function sendSome (batchId: string, calls: readonly Call<T, R>[]): Promise<void> {
@@ -35,9 +36,13 @@ export function createBundler<T, R> (send: Send<T, R>): (batchId: string, entry:
   return (batchId, entry) => new Promise((resolve, reject) => {
     const call = { entry, resolve, reject }
     const calls = waiting.get(batchId)
-    if (calls !== undefined) return calls.push(call)
-    const first = [call]
-    waiting.set(batchId, first)
-    setImmediate(() => drain(batchId, first))
+    if (calls === undefined) {
+      const first = [call]
+      waiting.set(batchId, first)
+      setImmediate(() => drain(batchId, first))
+      return
+    }
+    calls.push(call)
+    if (calls.length === MOST) drain(batchId, calls)
   })
 }

@@ -47,7 +47,7 @@ function prepare (redis: Redis): Redis {
 }
 
 /** Commands that are written together: more would leave Redis without work while this process makes them. */
-const TOGETHER = 4
+const TOGETHER = 2
 
 /** Writes some commands of one turn of the event loop together; ioredis alone asks the system to send each by itself. */
 function gather (redis: Redis): void {

@@ -1,5 +1,5 @@
 // A batch as BullMQ has it: one Flow, with a job for each task.
-import { Queue, type IQueueBackend, type JobJson, type JobsOptions } from 'bullmq'
+import { Queue, type JobJson, type JobsOptions, type ParentKeyOpts, type RedisQueueBackend } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { NewBatch } from '../engine.js'
 
@@ -51,9 +51,7 @@ export function openJobs (redis: Redis, prefix: string): Jobs {
     queues: [queue.toKey('wait'), queue.toKey('prioritized')],
     async add (batch) {
       const [next] = await queue.getPrioritized(0, 0)
-      const added = await queue.getBackend().addFlow(flowOf(batch, next?.priority ?? 1, prefix))
-      const [error] = added.find(([error]) => error !== null) ?? []
-      if (error) throw error
+      await addFlow(queue.getBackend() as RedisQueueBackend, flowOf(batch, next?.priority ?? 1, prefix))
     },
     async removeWaiting (batchId) {
       const job = await queue.getJob(batchId)
@@ -64,23 +62,35 @@ export function openJobs (redis: Redis, prefix: string): Jobs {
   }
 }
 
-type FlowEntry = Parameters<IQueueBackend['addFlow']>[0][number]
+/** A job, and where it stands in its Flow. */
+interface FlowEntry {
+  readonly job: JobJson
+  readonly place: ParentKeyOpts
+}
+
+/** All in one step. BullMQ's own addFlow would look up the names of all keys for each of them. */
+async function addFlow (backend: RedisQueueBackend, entries: readonly FlowEntry[]): Promise<void> {
+  const step = (await backend.client).multi()
+  await Promise.all(entries.map(({ job, place }) => backend.addJobToTransaction(step, job, job.id, place)))
+  const added = await step.exec() ?? []
+  const [error] = added.find(([error]) => error !== null) ?? []
+  if (error) throw error
+}
 
 /**
  * The Flow of a batch. A FlowProducer would make the same, and need longer for it than all else that is done with the jobs.
  * @param round of the jobs that are next: the batch takes its turns among them from there on
  */
 function flowOf ({ batchId, tasks }: NewBatch, round: number, prefix: string): FlowEntry[] {
-  const at = { prefix, queueName: QUEUE }
   const queueKey = `${prefix}:${QUEUE}`
   const parentKey = `${queueKey}:${batchId}`
   const family = { parent: { id: batchId, queueKey, idof: true }, parentKey }
-  const parentKeyOpts = { parentKey, parentDependenciesKey: `${parentKey}:dependencies` }
-  const entries: FlowEntry[] = [{ jobId: batchId, jobData: newJob(batchId, BATCH_JOB, '{}', {}), parentKeyOpts: { addToWaitingChildren: true }, ...at }]
+  // What waits for its children does not look for them before they are there.
+  const child = { parentKey, parentDependenciesKey: `${parentKey}:dependencies`, deferParentRelease: true }
+  const entries: FlowEntry[] = [{ job: newJob(batchId, BATCH_JOB, '{}', {}), place: { addToWaitingChildren: true, deferParentRelease: true } }]
   tasks.forEach(({ index, task }, place) => {
-    const jobId = idOf({ batchId, index })
     const priority = Math.min(round + Math.floor(place / ROUND), LAST)
-    entries.push({ jobId, jobData: newJob(jobId, task.type, JSON.stringify(task), { priority }, family), parentKeyOpts, ...at })
+    entries.push({ job: newJob(idOf({ batchId, index }), task.type, JSON.stringify(task), { priority }, family), place: child })
   })
   return entries
 }
