@@ -1,7 +1,9 @@
-// The BullMQ engine beside bare BullMQ: batches of 1,000 trivial jobs, from adding them to having every result.
-//   npm run bench:bullmq, with redis-server installed; ROUNDS (9), TASKS (1000), CONCURRENCY (256)
+// The BullMQ engine beside bare BullMQ: batches of 1,000 trivial jobs, from adding them to having every result. Each has
+// a process of its own, as none is to collect the garbage of another, and they take turns in an order that chance makes.
+// The processes are started several times, because one can be fast or slow for as long as it lives.
+//   npm run bench:bullmq, with redis-server installed; STARTS (5), ROUNDS (9), TASKS (1000), CONCURRENCY (256)
 import { randomUUID } from 'node:crypto'
-import { spawn } from 'node:child_process'
+import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type AddressInfo } from 'node:net'
@@ -14,13 +16,24 @@ import { lookUntil } from '../../lib/tasks/look.js'
 import { createTaskRunner } from '../../lib/tasks/run-task.js'
 import { describeMachine, formatTable, median } from './report.js'
 
+const STARTS = Number(process.env.STARTS || 5)
+/** Of each start. */
 const ROUNDS = Number(process.env.ROUNDS || 9)
 const TASKS = Number(process.env.TASKS || 1000)
 /** The default of the product, for all of them. */
 const CONCURRENCY = Number(process.env.CONCURRENCY || 256)
 
 /** Runs one batch; resolves when all results are there. */
-type Contestant = { readonly name: string, run (): Promise<void>, close (): Promise<void> }
+type Contestant = { run (): Promise<void>, close (): Promise<void> }
+
+type Open = (connection: { host: string, port: number }) => Promise<Contestant>
+
+/** The first is what the others are measured against. */
+const contestants: Record<string, Open> = {
+  'bare BullMQ: addBulk + waitUntilFinished': waiting,
+  'bare BullMQ: addBulk + counting events': counting,
+  'multi-status on BullMQ': ours
+}
 
 async function startRedis () {
   const dir = await mkdtemp(join(tmpdir(), 'benchmark-'))
@@ -43,7 +56,6 @@ async function startRedis () {
 async function waiting (connection: { host: string, port: number }): Promise<Contestant> {
   const { queue, events, worker } = await openBare('waiting', connection)
   return {
-    name: 'bare BullMQ: addBulk + waitUntilFinished',
     async run () {
       const jobs = await queue.addBulk(Array.from({ length: TASKS }, (_, payload) => ({ name: 'echo', data: { payload } })))
       expectAll(await Promise.all(jobs.map(job => job.waitUntilFinished(events))))
@@ -57,7 +69,6 @@ async function counting (connection: { host: string, port: number }): Promise<Co
   const { queue, events, worker } = await openBare('counting', connection)
   let batch = 0
   return {
-    name: 'bare BullMQ: addBulk + counting events',
     async run () {
       const id = ++batch
       const results = new Array<unknown>(TASKS)
@@ -101,7 +112,6 @@ async function ours (connection: { host: string, port: number }): Promise<Contes
     log
   })
   return {
-    name: 'multi-status on BullMQ',
     async run () {
       const batchId = randomUUID()
       const tasks = Array.from({ length: TASKS }, (_, index) => ({ index, task: { taskId: index, type: 'echo', payload: index } }))
@@ -118,8 +128,15 @@ function expectAll (results: readonly unknown[]): void {
   if (results.length !== TASKS || results.some((result, index) => result !== index)) throw new Error('a result is wrong')
 }
 
-/** Jobs in a second, and milliseconds of CPU of this process for a thousand jobs. */
-async function measure ({ run }: Contestant) {
+/** What one batch took. */
+interface Figures {
+  /** Jobs in a second. */
+  readonly rate: number
+  /** Milliseconds of CPU of the process for a thousand jobs. */
+  readonly cpu: number
+}
+
+async function measure ({ run }: Contestant): Promise<Figures> {
   const cpu = process.cpuUsage()
   const start = performance.now()
   await run()
@@ -128,23 +145,64 @@ async function measure ({ run }: Contestant) {
   return { rate: TASKS / ms * 1000, cpu: (user + system) / 1000 / TASKS * 1000 }
 }
 
-const redis = await startRedis()
-const contestants = await Promise.all([waiting, counting, ours].map(open => open(redis.connection)))
-const rounds: Awaited<ReturnType<typeof measure>>[][] = []
-for (let warmUp = 0; warmUp < 3; warmUp++) for (const contestant of contestants) await measure(contestant)
-for (let round = 0; round < ROUNDS; round++) {
-  const figures: Awaited<ReturnType<typeof measure>>[] = []
-  const order = contestants.map((_, place) => (place + round) % contestants.length)
-  for (const place of order) figures[place] = await measure(contestants[place]!)
-  rounds.push(figures)
+/** Is one of them, and runs a batch whenever it is told to. */
+async function compete (name: string, port: number): Promise<void> {
+  const contestant = await contestants[name]!({ host: '127.0.0.1', port })
+  process.on('message', async () => { process.send!(await measure(contestant)) })
+  process.once('disconnect', () => { contestant.close() })
+  process.send!('ready')
 }
-const rows = contestants.map(({ name }, place) => {
-  const ratio = median(rounds.map(figures => figures[place]!.rate / figures[0]!.rate))
-  const rate = median(rounds.map(figures => figures[place]!.rate))
-  const cpu = median(rounds.map(figures => figures[place]!.cpu))
-  return [name, ratio.toFixed(2), rate.toFixed(0), cpu.toFixed(0)]
-})
-console.log(await describeMachine(['bullmq', 'ioredis']))
-console.log(formatTable([`batches of ${TASKS}`, 'jobs/s, ratio', 'jobs/s', 'CPU ms per 1,000 jobs'], rows))
-for (const { close } of contestants) await close()
-await redis.close()
+
+async function compare (): Promise<void> {
+  const rounds: Figures[][] = []
+  for (let start = 0; start < STARTS; start++) rounds.push(...await takeRounds())
+  await report(rounds)
+}
+
+/** Starts all of them, and lets them take turns. */
+async function takeRounds (): Promise<Figures[][]> {
+  const redis = await startRedis()
+  const processes = await Promise.all(Object.keys(contestants).map(async name => {
+    const child = fork(import.meta.filename, [name, String(redis.connection.port)])
+    await once(child, 'message')
+    return child
+  }))
+  for (let warmUp = 0; warmUp < 5; warmUp++) for (const child of processes) await ask(child)
+  const rounds: Figures[][] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    const figures: Figures[] = []
+    for (const place of shuffle(processes.keys())) figures[place] = await ask(processes[place]!)
+    rounds.push(figures)
+  }
+  await Promise.all(processes.map(child => {
+    child.disconnect()
+    return once(child, 'exit')
+  }))
+  await redis.close()
+  return rounds
+}
+
+async function ask (child: ChildProcess): Promise<Figures> {
+  child.send('run')
+  const [figures] = await once(child, 'message')
+  return figures as Figures
+}
+
+function shuffle (places: Iterable<number>): number[] {
+  return [...places].map(place => ({ place, by: Math.random() })).sort((a, b) => a.by - b.by).map(({ place }) => place)
+}
+
+async function report (rounds: readonly Figures[][]): Promise<void> {
+  const rows = Object.keys(contestants).map((name, place) => {
+    const ratio = median(rounds.map(figures => figures[place]!.rate / figures[0]!.rate))
+    const rate = median(rounds.map(figures => figures[place]!.rate))
+    const cpu = median(rounds.map(figures => figures[place]!.cpu))
+    return [name, ratio.toFixed(2), rate.toFixed(0), cpu.toFixed(0)]
+  })
+  console.log(await describeMachine(['bullmq', 'ioredis']))
+  console.log(formatTable([`batches of ${TASKS}, ${STARTS} starts of ${ROUNDS} rounds`, 'jobs/s, ratio', 'jobs/s', 'CPU ms per 1,000 jobs'], rows))
+}
+
+const [name, port] = process.argv.slice(2)
+if (name === undefined) await compare()
+else await compete(name, Number(port))
