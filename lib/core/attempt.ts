@@ -88,14 +88,14 @@ export class AttemptContext {
     if (timeout !== undefined) extras.timer = setTimeout(() => AttemptContext.end(one, timedOut()), timeout)
   }
 
-  /** Ends it with a reason, of which its worker's signal tells. */
+  /** Ends one that is in progress with a reason, of which its worker's signal tells. */
   static end (one: AttemptContext, reason: ItemError): void {
-    const watch = one.#watch
-    if (!AttemptContext.finish(one)) return
+    const watch = one.#watch!
+    AttemptContext.finish(one)
     const extras = one.#extras ??= {}
     extras.reason = reason
     extras.controller?.abort(reason)
-    watch!.onEarlyEnd(rejected(reason))
+    watch.onEarlyEnd(rejected(reason))
   }
 }
 

@@ -72,8 +72,8 @@ interface FlowEntry {
 async function addFlow (backend: RedisQueueBackend, entries: readonly FlowEntry[]): Promise<void> {
   const step = (await backend.client).multi()
   await Promise.all(entries.map(({ job, place }) => backend.addJobToTransaction(step, job, job.id, place)))
-  const added = await step.exec() ?? []
-  const [error] = added.find(([error]) => error !== null) ?? []
+  const added = await step.exec()
+  const [error] = added!.find(([error]) => error !== null) ?? []
   if (error) throw error
 }
 

@@ -29,15 +29,17 @@ export const lifeChecks: readonly EngineCheck[] = [
   }),
 
   check('what has settled is told page by page, in an order that stays', { concurrency: 1 }, async engine => {
-    const batch = batchOf([...repeat(7, { type: 'later' }), 'Invalid'])
-    await engine.submit(batch)
-    const results = await resultsOf(engine, batch)
-    const all = await allSettled(engine, batch.batchId)
-    assert.deepEqual(await allSettled(engine, batch.batchId, 3), all)
-    assert.equal(all[0]!.index, 7)
-    for (const { index, result } of all) assert.deepEqual(result, results[index])
-    assert.deepEqual(await engine.settled(batch.batchId, 8, 10), [])
-    assert.deepEqual(await engine.settled(batch.batchId, 6, 10), all.slice(6))
+    for (const keep of [true, false]) {
+      const batch = batchOf([...repeat(7, { type: 'later' }), 'Invalid'], { keep })
+      await engine.submit(batch)
+      const results = await resultsOf(engine, batch)
+      const all = await allSettled(engine, batch.batchId)
+      assert.deepEqual(await allSettled(engine, batch.batchId, 3), all)
+      assert.equal(all[0]!.index, 7)
+      for (const { index, result } of all) assert.deepEqual(result, results[index])
+      assert.deepEqual(await engine.settled(batch.batchId, 8, 10), [])
+      assert.deepEqual(await engine.settled(batch.batchId, 6, 10), all.slice(6))
+    }
   }),
 
   check('progress never goes back, and what is told of it can be read', {}, async engine => {
