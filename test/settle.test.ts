@@ -669,6 +669,24 @@ t.test('items that cannot be iterated, and wrong options, reject with what was e
   }
 })
 
+t.test('a timer that could not be cleared, as where tests fake them, ends nothing that is over', async t => {
+  const real = clearTimeout
+  t.teardown(() => { globalThis.clearTimeout = real })
+  let signal: AbortSignal | undefined
+
+  const outcomes = await settle([1], async (_, context) => {
+    signal = context.signal
+    await delay(1)
+    globalThis.clearTimeout = () => {}
+    return 'done'
+  }, { timeout: 10 })
+  globalThis.clearTimeout = real
+  await delay(20)
+
+  t.strictSame(outcomes, [{ status: 'fulfilled', value: 'done' }])
+  t.equal(signal?.aborted, false)
+})
+
 const anyOutcome = fc.oneof(
   fc.record({ kind: fc.constantFrom('value', 'throw', 'resolve', 'reject') }),
   fc.record({ kind: fc.constantFrom('resolve', 'reject'), ms: fc.integer({ min: 0, max: 12 }) }),

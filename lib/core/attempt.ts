@@ -88,9 +88,11 @@ export class AttemptContext {
     if (timeout !== undefined) extras.timer = setTimeout(() => AttemptContext.end(one, timedOut()), timeout)
   }
 
-  /** Ends one that is in progress with a reason, of which its worker's signal tells. */
+  /** Ends it with a reason, of which its worker's signal tells. */
   static end (one: AttemptContext, reason: ItemError): void {
-    const watch = one.#watch!
+    const watch = one.#watch
+    // Where tests fake timers, one that is real may have stayed.
+    if (watch === undefined) return
     AttemptContext.finish(one)
     const extras = one.#extras ??= {}
     extras.reason = reason
@@ -106,7 +108,7 @@ export interface Canceller {
   /** What to call then. */
   readonly listeners: Set<(reason: ItemError) => void>
   cancel (reason: ItemError): void
-  /** Arms what is then in progress under a watch, with the next turn of the event loop: most attempts never need a timer. */
+  /** Arms what is then in progress under a watch that is not known yet, with the next turn of the event loop: most attempts never need a timer. */
   armSoon (watch: Watch): void
 }
 

@@ -26,7 +26,7 @@ export interface Scheduler {
 /** Milliseconds after which the event loop gets a turn in any case, also when no task waits. Too many turns have too many batches in memory at once. */
 const TURN_AFTER = 10
 
-/** How many tasks start between two looks at the clock. */
+/** How many tasks start, or could have, between two looks at the clock. */
 const LOOK_AFTER = 8
 
 /** @param maxRunning how many tasks of all batches run at a time */

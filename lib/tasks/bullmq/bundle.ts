@@ -1,4 +1,4 @@
-// Many small calls as few large ones: what comes in one turn of the event loop goes together.
+// Many small calls as few large ones: what comes in one turn of the event loop goes together, some at a time.
 import { setImmediate } from 'node:timers'
 
 /** Sends entries of one batch together. @returns one answer for each, in order */

@@ -68,7 +68,7 @@ interface FlowEntry {
   readonly place: ParentKeyOpts
 }
 
-/** All in one step. BullMQ's own addFlow would look up the names of all keys for each of them. */
+/** All in one step, and their ids are new. BullMQ's own addFlow would look up the names of all keys for each of them. */
 async function addFlow (backend: RedisQueueBackend, entries: readonly FlowEntry[]): Promise<void> {
   const step = (await backend.client).multi()
   await Promise.all(entries.map(({ job, place }) => backend.addJobToTransaction(step, job, job.id, place)))
@@ -85,9 +85,8 @@ function flowOf ({ batchId, tasks }: NewBatch, round: number, prefix: string): F
   const queueKey = `${prefix}:${QUEUE}`
   const parentKey = `${queueKey}:${batchId}`
   const family = { parent: { id: batchId, queueKey, idof: true }, parentKey }
-  // What waits for its children does not look for them before they are there.
-  const child = { parentKey, parentDependenciesKey: `${parentKey}:dependencies`, deferParentRelease: true }
-  const entries: FlowEntry[] = [{ job: newJob(batchId, BATCH_JOB, '{}', {}), place: { addToWaitingChildren: true, deferParentRelease: true } }]
+  const child = { parentKey, parentDependenciesKey: `${parentKey}:dependencies` }
+  const entries: FlowEntry[] = [{ job: newJob(batchId, BATCH_JOB, '{}', {}), place: { addToWaitingChildren: true } }]
   tasks.forEach(({ index, task }, place) => {
     const priority = Math.min(round + Math.floor(place / ROUND), LAST)
     entries.push({ job: newJob(idOf({ batchId, index }), task.type, JSON.stringify(task), { priority }, family), place: child })
