@@ -1,5 +1,5 @@
 // What a worker is told about its item: one attempt at it.
-import { AttemptContext, type Watch } from './attempt.js'
+import { signalOf, type Watch } from './attempt.js'
 
 /** What a worker is told about the item it works on. To be handed on as it is: a copy by `{ ...context }` has no signal. */
 export interface WorkerContext {
@@ -11,17 +11,21 @@ export interface WorkerContext {
   readonly signal: AbortSignal
 }
 
-/** Makes what the worker of an item is told: an {@link ItemAttempt}, or one that knows more. */
-export type NewAttempt<T, C extends ItemAttempt> = (item: T, index: number, attempt: number, how: Watch) => C
+/** Makes what the worker of an item is told. */
+export type NewAttempt<T, C extends WorkerContext> = (item: T, index: number, attempt: number, watch: Watch) => C
 
-/** One attempt at an item. */
-export class ItemAttempt extends AttemptContext implements WorkerContext {
-  constructor (readonly index: number, readonly attempt: number, how: Watch) {
-    super(how)
+class ItemAttempt implements WorkerContext {
+  readonly #watch: Watch
+
+  constructor (readonly index: number, readonly attempt: number, watch: Watch) {
+    this.#watch = watch
   }
+
+  // A getter of a class, as one in an object literal takes 0.4 microseconds to make.
+  get signal (): AbortSignal { return signalOf(this.#watch, this) }
 }
 
-/** Makes one that knows of its item no more than its place. */
-export function newItemAttempt (_: unknown, index: number, attempt: number, how: Watch): ItemAttempt {
-  return new ItemAttempt(index, attempt, how)
+/** Makes what tells of an item no more than its place. */
+export function newItemAttempt (_: unknown, index: number, attempt: number, watch: Watch): WorkerContext {
+  return new ItemAttempt(index, attempt, watch)
 }

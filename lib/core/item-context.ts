@@ -1,8 +1,8 @@
 // What the handler of a bulk route is told about its item.
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Key } from '../../schemas/index.js'
-import type { Watch } from './attempt.js'
-import { ItemAttempt, type WorkerContext } from './item-attempt.js'
+import { signalOf, type Watch } from './attempt.js'
+import type { WorkerContext } from './item-attempt.js'
 import { showKey } from './item-log.js'
 
 /** What a handler is told about its item. */
@@ -14,10 +14,15 @@ export interface ItemContext extends WorkerContext {
 }
 
 /** One attempt at an item of a request. Its `index` is the place of the item in the request. */
-export class RequestItemAttempt extends ItemAttempt implements ItemContext {
-  constructor (index: number, attempt: number, how: Watch, readonly key: Key | null, readonly request: FastifyRequest) {
-    super(index, attempt, how)
+export class RequestItemAttempt implements ItemContext {
+  readonly #watch: Watch
+
+  constructor (
+    readonly index: number, readonly attempt: number, watch: Watch, readonly key: Key | null, readonly request: FastifyRequest
+  ) {
+    this.#watch = watch
   }
 
-  get log () { return this.request.log.child({ index: this.index, key: showKey(this.key) }) }
+  get signal (): AbortSignal { return signalOf(this.#watch, this) }
+  get log (): FastifyBaseLogger { return this.request.log.child({ index: this.index, key: showKey(this.key) }) }
 }

@@ -1,23 +1,26 @@
 // Works through a source in lanes: each has one item at a time, and the next as soon as that is settled.
 import { setImmediate } from 'node:timers/promises'
 import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
-import { AttemptContext, createCanceller, fulfilled, isThenable, newWatch, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
+import { createCanceller, finishAttempt, followAttempt, fulfilled, isThenable, newWatch, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
 import { delayAfter, isRetryable } from './backoff.js'
 import type { EndSignal } from './end-signal.js'
-import type { ItemAttempt, NewAttempt } from './item-attempt.js'
+import type { NewAttempt, WorkerContext } from './item-attempt.js'
 import { checkInteger, type SettleOptions } from './settle-options.js'
 import type { Source, Taken } from './source.js'
 
 /** Milliseconds after which the event loop gets a turn in any case, also when no item waits. Too many turns have too many batches in memory at once. */
 const TURN_AFTER = 10
 
-/** How many items are settled between two looks at the clock. */
-const LOOK_AFTER = 8
+/** How many items are settled between two looks at the clock, of such as take longer, and of such as take next to no time. */
+const [FEW, MANY] = [8, 64]
+
+/** Milliseconds that so many may take and count as next to no time. */
+const NO_TIME = 1
 
 /** Takes the outcome of an item; the lane of the item waits for what it returns. */
 export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
 
-interface Run<T, R, C extends ItemAttempt = ItemAttempt> {
+interface Run<T, R, C extends WorkerContext = WorkerContext> {
   readonly source: Source<T>
   readonly worker: (item: T, context: C) => R | PromiseLike<R>
   readonly newAttempt: NewAttempt<T, C>
@@ -34,6 +37,10 @@ interface Run<T, R, C extends ItemAttempt = ItemAttempt> {
   failures: number
   /** How many items have an outcome. */
   settled: number
+  /** How many have one when the clock is looked at next, how many that is since it last was, and when that was. */
+  lookAt: number
+  stride: number
+  looked: number
   /** When the event loop had its last turn of those that every lane waits for. */
   turned: number
   /** A turn of the event loop that every lane waits for. */
@@ -49,12 +56,12 @@ interface Lane<T> {
   /** The place of its item; undefined when it has none. */
   index: number | undefined
   item: T | undefined
-  /** The attempt at it that is in progress, or was the last one. */
-  attempt: ItemAttempt | undefined
-  /** Which one that is. */
+  /** How many attempts there were at it, the one that is in progress included. */
   count: number
-  /** How attempts are watched, where that is the same for all. */
-  readonly how: Watch
+  /** Whether the last of them has begun. */
+  isBegun: boolean
+  /** Watches it. */
+  watch: Watch
 }
 
 /** The options of settle, with any signal. */
@@ -63,7 +70,7 @@ export interface RunOptions<T> extends Omit<SettleOptions<T>, 'signal'> {
 }
 
 /** Works through a source; the options must have been checked. */
-export async function settleSource<T, R, C extends ItemAttempt> (
+export async function settleSource<T, R, C extends WorkerContext> (
   source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
 ): Promise<void> {
   const { concurrency = 16, signal } = options
@@ -72,6 +79,7 @@ export async function settleSource<T, R, C extends ItemAttempt> (
   let abort!: () => void
   try {
     await new Promise<void>((resolve, reject) => {
+      const now = performance.now()
       const run: Run<T, R, C> = {
         source,
         worker,
@@ -84,7 +92,10 @@ export async function settleSource<T, R, C extends ItemAttempt> (
         fail: reject,
         failures: 0,
         settled: 0,
-        turned: performance.now(),
+        lookAt: FEW,
+        stride: FEW,
+        looked: now,
+        turned: now,
         turn: undefined,
         halted: undefined,
         isLeft: false
@@ -100,22 +111,22 @@ export async function settleSource<T, R, C extends ItemAttempt> (
 }
 
 /** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
-function haltNow<T, R, C extends ItemAttempt> (run: Run<T, R, C>, reason?: unknown): void {
+function haltNow<T, R, C extends WorkerContext> (run: Run<T, R, C>, reason?: unknown): void {
   run.halted = () => isItemError(reason) ? reason : notRun()
   run.canceller.cancel(cancelled())
   run.source.close()
 }
 
 /** @param from the lane with which to go on, as its worker may never answer */
-function newLane<T, R, C extends ItemAttempt> (run: Run<T, R, C>, from?: Lane<T>): Lane<T> {
+function newLane<T, R, C extends WorkerContext> (run: Run<T, R, C>, from?: Lane<T>): Lane<T> {
   const { canceller, options: { timeout } } = run
   const onEarlyEnd = (outcome: Outcome<R>) => { workThrough(run, newLane(run, lane), outcome) }
   const lane: Lane<T> = {
     index: from?.index,
     item: from?.item,
-    attempt: from?.attempt,
     count: from?.count ?? 0,
-    how: newWatch(canceller, typeof timeout === 'function' ? undefined : timeout, onEarlyEnd)
+    isBegun: from?.isBegun ?? false,
+    watch: newWatch(canceller, typeof timeout === 'function' ? undefined : timeout, onEarlyEnd)
   }
   return lane
 }
@@ -124,11 +135,11 @@ function newLane<T, R, C extends ItemAttempt> (run: Run<T, R, C>, from?: Lane<T>
  * Takes the next item as soon as the last one is settled. Never rejects.
  * @param early the outcome of its attempt, where that has ended before its worker
  */
-async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, early?: Outcome<R>): Promise<void> {
+async function workThrough<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, early?: Outcome<R>): Promise<void> {
   try {
     for (let outcome = early; ;) {
       if (outcome !== undefined) {
-        const ms = retryAfter(run, lane, outcome)
+        const ms = outcome.status === 'rejected' ? retryAfter(run, lane, outcome.reason) : undefined
         if (ms !== undefined) await pause(run, ms)
         // From here and nowhere deeper, so that after what it throws nothing more is delivered.
         const delivered = ms === undefined || isCancelled(run) ? deliver(run, lane, outcome) : undefined
@@ -145,12 +156,12 @@ async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane
       try {
         const returned = begin(run, lane)
         const goesOn = isThenable(returned)
-        if (goesOn) AttemptContext.follow(lane.attempt!)
+        if (goesOn) followAttempt(lane.watch)
         outcome = fulfilled(goesOn ? await returned : returned as Awaited<R>)
       } catch (error) {
         outcome = rejected(error)
       }
-      if (lane.attempt !== undefined && !AttemptContext.finish(lane.attempt)) return
+      if (lane.isBegun && !finishAttempt(lane.watch)) return
     }
     if (--run.lanes === 0) run.end()
   } catch (error) {
@@ -159,66 +170,77 @@ async function workThrough<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane
 }
 
 /** Ends a batch whose outcomes nobody takes any more. */
-function leave<T, R, C extends ItemAttempt> (run: Run<T, R, C>, error: unknown): void {
+function leave<T, R, C extends WorkerContext> (run: Run<T, R, C>, error: unknown): void {
   run.isLeft = true
   haltNow(run)
   run.fail(error)
 }
 
 /** @returns the outcome of what is not to be run */
-function takeUp<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, next: Taken<T>): Outcome<R> | undefined {
+function takeUp<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, next: Taken<T>): Outcome<R> | undefined {
   lane.index = next.index
   lane.count = 0
-  if ('error' in next) return rejected(next.error)
+  if (next.thrown !== undefined) return rejected(next.thrown.error)
   lane.item = next.item
   return run.halted === undefined ? undefined : rejected(run.halted())
 }
 
 /** Begins an attempt at the item of a lane. @returns what its worker has returned */
-function begin<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>): R | PromiseLike<R> {
+function begin<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>): R | PromiseLike<R> {
   const { timeout } = run.options
   const item = lane.item as T
   lane.count++
-  lane.attempt = undefined
+  lane.isBegun = false
   // Asked before the work begins: once it has, nothing may keep its promise from being watched.
-  const how = typeof timeout === 'function' ? newWatch(run.canceller, timeoutOf(timeout, item), lane.how.onEarlyEnd) : lane.how
-  const attempt = run.newAttempt(item, lane.index!, lane.count, how)
-  lane.attempt = attempt
-  return run.worker(item, attempt)
+  if (typeof timeout === 'function') lane.watch = watchFor(timeout, item, lane.watch)
+  const context = run.newAttempt(item, lane.index!, lane.count, lane.watch)
+  lane.watch.context = context
+  lane.isBegun = true
+  return run.worker(item, context)
 }
 
-/** @returns milliseconds after which the item of a lane is tried again; undefined when it is not */
-function retryAfter<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): number | undefined {
+/** @returns milliseconds after which the item of a lane, which has failed, is tried again; undefined when it is not */
+function retryAfter<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, reason: unknown): number | undefined {
   const { retries = 0, backoff } = run.options
-  if (outcome.status === 'fulfilled' || lane.attempt === undefined || lane.count > retries) return undefined
-  return !isCancelled(run) && isRetryable(outcome.reason) ? delayAfter(lane.count, outcome.reason, backoff) : undefined
+  if (!lane.isBegun || lane.count > retries || isCancelled(run)) return undefined
+  return isRetryable(reason) ? delayAfter(lane.count, reason, backoff) : undefined
 }
 
 /** @returns what the lane has to wait for */
-function deliver<T, R, C extends ItemAttempt> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
+function deliver<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
   const { index, item } = lane
-  lane.index = lane.item = lane.attempt = undefined
+  lane.index = lane.item = undefined
+  lane.isBegun = false
   if (run.isLeft) return
   const delivered = run.deliver(outcome, index!, item)
-  noteOutcome(run, outcome)
+  if (++run.settled === run.lookAt) lookAtClock(run)
+  if (outcome.status === 'rejected') noteFailure(run)
   return delivered
 }
 
-function noteOutcome<T, R, C extends ItemAttempt> (run: Run<T, R, C>, outcome: Outcome<R>): void {
-  if (++run.settled % LOOK_AFTER === 0 && performance.now() - run.turned > TURN_AFTER) run.turn ??= nextTurn(run)
-  if (outcome.status !== 'rejected' || run.halted !== undefined) return
+function noteFailure<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
+  if (run.halted !== undefined) return
   run.failures++
   if (run.failures === run.options.stopAfter) run.halted = notRun
 }
 
-async function nextTurn<T, R, C extends ItemAttempt> (run: Run<T, R, C>): Promise<void> {
+/** Looks at it less often while items take so little time that looking would take as much. */
+function lookAtClock<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
+  const now = performance.now()
+  run.stride = now - run.looked < NO_TIME ? Math.min(run.stride * 2, MANY) : FEW
+  run.lookAt += run.stride
+  run.looked = now
+  if (now - run.turned > TURN_AFTER) run.turn ??= nextTurn(run)
+}
+
+async function nextTurn<T, R, C extends WorkerContext> (run: Run<T, R, C>): Promise<void> {
   await setImmediate()
   run.turned = performance.now()
   run.turn = undefined
 }
 
 /** Waits between two attempts; the end of the batch ends the wait. */
-function pause<T, R, C extends ItemAttempt> (run: Run<T, R, C>, ms: number): Promise<void> {
+function pause<T, R, C extends WorkerContext> (run: Run<T, R, C>, ms: number): Promise<void> {
   return new Promise(resolve => {
     const end = () => {
       clearTimeout(timer)
@@ -234,8 +256,9 @@ function isCancelled ({ canceller }: { readonly canceller: Canceller }): boolean
   return canceller.reason !== undefined
 }
 
-function timeoutOf<T> (timeout: (item: T) => number | undefined, item: T): number | undefined {
+/** @param before what its lane was watched by */
+function watchFor<T> (timeout: (item: T) => number | undefined, item: T, { canceller, onEarlyEnd }: Watch): Watch {
   const ms = timeout(item)
   checkInteger('timeout', ms, 1)
-  return ms
+  return newWatch(canceller, ms, onEarlyEnd)
 }

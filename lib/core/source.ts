@@ -2,8 +2,8 @@
 import { InvalidOption } from '../errors.js'
 import { show } from './settle-options.js'
 
-/** An item and its place, or the error that the source threw where the item should have been. */
-export type Taken<T> = { index: number, item: T } | { index: number, error: unknown }
+/** An item and its place, or what the source threw where the item should have been. */
+export type Taken<T> = { index: number, item: T, thrown?: undefined } | { index: number, thrown: { readonly error: unknown } }
 
 /** Where items come from. */
 export interface Source<T> {
@@ -54,7 +54,7 @@ function fromIterable<T> (items: Iterable<T>): Source<T> {
         done = true
       } catch (error) {
         done = true
-        return { index: count++, error }
+        return { index: count++, thrown: { error } }
       }
     },
     close () {}
@@ -82,7 +82,7 @@ function fromAsync<T> (items: AsyncIterable<T>): Source<T> {
       answer(undefined)
     } catch (error) {
       done = true
-      answer({ index: count++, error })
+      answer({ index: count++, thrown: { error } })
     }
   }
 

@@ -1,7 +1,7 @@
 // Makes attempts at tasks: the handler of each type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { AttemptContext, isThenable, newWatch, type Canceller, type Watch } from '../core/attempt.js'
+import { finishAttempt, followAttempt, isThenable, newWatch, signalOf, type Canceller, type Watch } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
 import { noteFailure, type OnItemError } from '../core/item-error.js'
 import { showKey } from '../core/item-log.js'
@@ -104,24 +104,26 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
       fail(reason, turn!, turns)
       runInTurn(turns.next(), turns)
     }
-    let watch: Watch | undefined
+    let last: Watch | undefined
     for (; turn !== undefined; turn = turns.next()) {
       const { run, timeout } = runners.get(turn.task.type) ?? NO_RUNNER
-      if (watch?.timeout !== timeout) watch = newWatch(turns.canceller, timeout, onEarlyEnd)
-      const context = new Context(turn, turns, watch!)
+      const watch: Watch = last?.timeout === timeout ? last : newWatch(turns.canceller, timeout, onEarlyEnd)
+      const context = new Context(turn, turns, watch)
+      last = watch
+      watch.context = context
       let output: unknown
       try {
         output = run(turn.task.payload, context)
         if (isThenable(output)) {
-          AttemptContext.follow(context)
+          followAttempt(watch)
           output = await output
         }
       } catch (error) {
-        if (!AttemptContext.finish(context)) return
+        if (!finishAttempt(watch)) return
         fail(error, turn, turns)
         continue
       }
-      if (!AttemptContext.finish(context)) return
+      if (!finishAttempt(watch)) return
       turns.onEnd(turn, wordSuccess(turn.task, output), undefined)
     }
     turns.onStop()
@@ -167,22 +169,24 @@ function validating (handler: TaskDefinition['handler'], validate: Validate): Ta
   }
 }
 
-class Context extends AttemptContext implements TaskContext {
+class Context implements TaskContext {
   readonly batchId: string
   readonly taskId: Key
   readonly attempt: number
   readonly #turn: Turn
   readonly #batch: BatchOfTask
+  readonly #watch: Watch
 
   constructor (turn: Turn, batch: BatchOfTask, watch: Watch) {
-    super(watch)
     this.batchId = batch.batchId
     this.taskId = turn.task.taskId
     this.attempt = turn.attempt ?? 1
     this.#turn = turn
     this.#batch = batch
+    this.#watch = watch
   }
 
+  get signal (): AbortSignal { return signalOf(this.#watch, this) }
   get key (): string { return taskKey(this.batchId, this.#turn.index) }
   get log (): FastifyBaseLogger { return this.#batch.log.child({ index: this.#turn.index, key: showKey(this.taskId) }) }
 }
