@@ -8,6 +8,7 @@ import fc from 'fast-check'
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { plainFrame } from '../lib/core/answer-body.js'
+import { compileKeyRules } from '../lib/core/item-keys.js'
 import { createCompiler } from '../lib/core/item-validator.js'
 import { parsePrefer, readPreferences } from '../lib/core/preferences.js'
 import { serializerOf } from '../lib/core/serializer.js'
@@ -460,6 +461,27 @@ t.test('bulkRoute: one true result for each item, as JSON and as a stream, and n
   t.strictSame(unhandled, [])
 })
 
+/** Keys that look alike in one way or another: where they begin, where they end, in all but one character. */
+const anyAlike = fc.tuple(fc.constantFrom('', 'user-', 'x'.repeat(40)), fc.nat(99), fc.constantFrom('', '@example.org', 'y'.repeat(40)), fc.nat(3))
+  .map(([before, number, between, last]) => `${before}${number}${between}${last}`)
+const anyKeys = fc.oneof(
+  fc.array(anyAlike, { minLength: 1, maxLength: 60 }),
+  fc.array(fc.constantFrom('x'.repeat(60), 'z').chain(same => fc.nat(40).map(n => `${same}${n}`)), { minLength: 1, maxLength: 60 }),
+  fc.array(fc.oneof(anyKey, anyAlike, fc.constantFrom(1, '1', '')), { minLength: 1, maxLength: 20 }),
+  fc.integer({ min: 8190, max: 8194 }).chain(count => fc.nat(count - 1).map(twice => Array.from({ length: count + 1 }, (_, index) => `${(index === count ? twice : index) * 7919}`)))
+)
+
+t.test('a batch is refused if two of its items have the same key, and only then', async t => {
+  const app = await build(t)
+  app.route(bulkRoute({ url: '/jobs', contract, item: Job, maxItems: 10_000, handler: () => ({ n: 1 }) }))
+  await app.ready()
+
+  await fc.assert(fc.asyncProperty(anyKeys, async keys => {
+    const { statusCode } = await app.inject({ method: 'POST', url: '/jobs', payload: keys.map(id => ({ id, n: 1 })) })
+    assert.equal(statusCode, new Set(keys).size === keys.length ? 207 : 400)
+  }), { numRuns: 500 })
+})
+
 const LIMITS = { maxItems: 6, maxLineBytes: 24 }
 
 /** The bytes of one line: an item, nearly one, or what is none, perhaps too long. */
@@ -486,7 +508,7 @@ function readSimply (lines: Buffer[], isValid: (item: unknown) => boolean): (str
 
 t.test('NDJSON: the same items wherever it is cut and however many ask at a time', async () => {
   const compile = createCompiler()
-  const rules = { key: 'id', validateItem: compile(Job), validateKey: compile(contract.schemas.key), parse: JSON.parse }
+  const rules = { ...compileKeyRules(contract, compile), validateItem: compile(Job), parse: JSON.parse }
   const cuts = fc.array(fc.nat(200), { maxLength: 12 })
   await fc.assert(fc.asyncProperty(fc.array(anyLine, { maxLength: 10 }), fc.constantFrom('\n', '\r\n'), fc.boolean(), cuts, fc.integer({ min: 1, max: 4 }), async (lines, newline, isEnded, cuts, lanes) => {
     const bytes = Buffer.concat(lines.flatMap((line, index) => isEnded || index < lines.length - 1 ? [line, Buffer.from(newline)] : [line]))

@@ -5,8 +5,10 @@ import { parseArgs } from 'node:util'
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import { Type, type TSchema } from '@sinclair/typebox'
 import { findItemArray } from '../../lib/core/item-array.js'
+import { compileKeyRules } from '../../lib/core/item-keys.js'
 import { createCompiler } from '../../lib/core/item-validator.js'
 import { readBatch, type ItemRules } from '../../lib/core/items.js'
+import { defineContract } from '../../lib/index.js'
 import { formatTable, median, printReport } from './report.js'
 
 const ITEMS = 1000
@@ -21,6 +23,8 @@ const Customer = Type.Object({
   tags: Type.Array(Type.String(), { maxItems: 10 }),
   address: Address
 })
+
+const contract = defineContract({ name: 'Row', key: 'email', keyType: Type.String(), success: 'done', failure: 'failed', reason: 'message' })
 
 const batches: Record<string, [item: TSchema, items: unknown[]]> = {
   contacts: [Contact, make(index => ({ email: `ada${index}@example.org`, name: `Ada ${index}` }))],
@@ -53,7 +57,7 @@ function measure (item: TSchema, items: unknown[], rounds: number): Record<'fast
   const { array: bare, items: schema, maxItems } = findItemArray(array as never, () => undefined)!
   const compile = createCompiler()
   const rules: ItemRules = {
-    member: undefined, maxItems, key: 'email', validateArray: compile(bare), validateItem: compile(schema), validateKey: compile(Type.String())
+    member: undefined, maxItems, ...compileKeyRules(contract, compile), validateArray: compile(bare), validateItem: compile(schema)
   }
   const check = AjvCompiler()({}, { customOptions: {} })({ schema: array } as never) as unknown as (value: unknown) => boolean
   const runs = {

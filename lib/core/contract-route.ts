@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, Rout
 import type { AnyContract } from '../../schemas/index.js'
 import { documentRoute } from './documentation.js'
 import { findItemArray, type ItemArray } from './item-array.js'
+import { compileKeyRules } from './item-keys.js'
 import { createCompiler, createExampleCompiler, type Compile } from './item-validator.js'
 import { expectAllValid, readBatch, type Batch, type ItemRules } from './items.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
@@ -81,8 +82,8 @@ function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemAr
   }].flat()
 }
 
-function compileRules ({ member, array, items, maxItems }: ItemArray, { key, schemas }: AnyContract, compile: Compile): ItemRules {
-  return { member, maxItems, key, validateArray: compile(array), validateItem: compile(items), validateKey: compile(schemas.key) }
+function compileRules ({ member, array, items, maxItems }: ItemArray, contract: AnyContract, compile: Compile): ItemRules {
+  return { member, maxItems, ...compileKeyRules(contract, compile), validateArray: compile(array), validateItem: compile(items) }
 }
 
 /** A handler sees what Fastify has always shown it: a body that is valid. */

@@ -19,7 +19,7 @@ interface ValidationError {
 }
 
 interface CompiledSchema {
-  (value: unknown): unknown
+  (value: unknown, at: object): unknown
   errors?: ValidationError[] | null
 }
 
@@ -63,9 +63,12 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
 /** Of a value that a schema which refers to itself cannot be held against, because no stack is so deep. */
 const TOO_DEEP: ItemProblem = { pointer: '#', detail: 'must not be so deep' }
 
+/** Where a value is: nowhere else. Ajv would make one for every value. */
+const ROOT = Object.freeze({})
+
 function fits (check: CompiledSchema, value: unknown): unknown {
   try {
-    return check(value)
+    return check(value, ROOT)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     check.errors = null

@@ -1,16 +1,14 @@
 // The body of a bulk request -> its items, each validated alone.
 import type { FailureDetail, Key } from '../../schemas/index.js'
-import { BatchEmpty, BatchTooLarge, BodyNotBatch, DuplicateKeys, InvalidItems, invalidItemDetail } from '../errors.js'
+import { BatchEmpty, BatchTooLarge, BodyNotBatch, InvalidItems, invalidItemDetail } from '../errors.js'
+import { expectDistinct, keyOf, type KeyRules } from './item-keys.js'
 import { pointerTo, typeOf, type Validate } from './item-validator.js'
 
 /** Where a body has its items, and what they must be. */
-export interface ItemRules {
+export interface ItemRules extends KeyRules {
   /** The member of the body that is the array of items; undefined when the body itself is. */
   readonly member: string | undefined
   readonly maxItems: number
-  /** The member of an item that is its key. */
-  readonly key: string
-  readonly validateKey: Validate
   /** Looks at the array alone, not at what is in it. */
   readonly validateArray: Validate
   readonly validateItem: Validate
@@ -31,9 +29,6 @@ export interface Batch {
   results?: readonly unknown[]
 }
 
-/** How many of several a message names. */
-const SHOWN = 5
-
 /**
  * Reads the items of a body and validates each alone.
  * @throws FST_MULTI_STATUS_BODY_NOT_BATCH, _BATCH_EMPTY, _BATCH_TOO_LARGE or _DUPLICATE_KEYS when there is no batch to speak of
@@ -42,19 +37,23 @@ export function readBatch (body: unknown, rules: ItemRules): Batch {
   const all = itemsOf(body, rules)
   const { validateItem } = rules
   const keys = new Array<Key | null>(all.length)
-  const [items, places]: [unknown[], number[]] = [[], []]
+  // As long as they may become, because an array that grows costs more than one that shrinks.
+  const items = new Array<unknown>(all.length)
+  const places = new Array<number>(all.length)
+  let valid = 0
   const invalid = new Map<number, FailureDetail>()
   for (let place = 0; place < all.length; place++) {
     const item = all[place]
     const problems = validateItem(item)
     keys[place] = keyOf(item, problems === undefined, rules)
     if (problems === undefined) {
-      items.push(item)
-      places.push(place)
+      items[valid] = item
+      places[valid++] = place
     } else {
       invalid.set(place, invalidItemDetail(problems))
     }
   }
+  items.length = places.length = valid
   expectDistinct(keys, rules.key)
   return { total: all.length, items, places, keys, invalid }
 }
@@ -90,34 +89,4 @@ function receipt (body: unknown, member: string | undefined): string {
   if (body === undefined) return 'no body'
   if (member === undefined || typeOf(body) !== 'object') return typeOf(body)
   return `${typeOf((body as Record<string, unknown>)[member])} there`
-}
-
-/** A valid item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
-export function keyOf (item: unknown, isValid: boolean, { key, validateKey }: Pick<ItemRules, 'key' | 'validateKey'>): Key | null {
-  const isOwn = isValid && typeOf(item) !== 'object'
-  const found = isOwn ? item : (item as Record<string, unknown> | null)?.[key]
-  if (typeof found !== 'string' && typeof found !== 'number') return null
-  return validateKey(found) === undefined ? found : null
-}
-
-function expectDistinct (keys: (Key | null)[], name: string): void {
-  // Most keys come in their order, and to see that costs a fifth of a set.
-  if (areAscending(keys)) return
-  const distinct = new Set(keys)
-  if (distinct.size === keys.length) return
-  const known = keys.filter(key => key !== null)
-  const seen = new Set(known)
-  if (seen.size === known.length) return
-  const twice = new Set(known.filter(key => !seen.delete(key)))
-  const shown = [...twice].slice(0, SHOWN).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
-  throw new DuplicateKeys(name, twice.size > SHOWN ? `${shown} and ${twice.size - SHOWN} more` : shown)
-}
-
-/** Of one kind only, as among 10, "11", "9" and 10 each is less than the next. */
-function areAscending (keys: (Key | null)[]): boolean {
-  for (let place = 1; place < keys.length; place++) {
-    const [before, key] = [keys[place - 1]!, keys[place]!]
-    if (typeof before !== typeof key || !(before < key)) return false
-  }
-  return true
 }

@@ -2,7 +2,8 @@
 import type { Readable } from 'node:stream'
 import type { FailureDetail, Key } from '../../schemas/index.js'
 import { invalidItemDetail, invalidLine, lineTooLong, toFailure, tooManyItems } from '../errors.js'
-import { keyOf, type ItemRules } from './items.js'
+import { keyOf, type KeyRules } from './item-keys.js'
+import type { ItemRules } from './items.js'
 import { cutLines } from './lines.js'
 import type { Source, Taken } from './source.js'
 import { createWaiters } from './waiters.js'
@@ -15,7 +16,7 @@ export interface LineItem {
 }
 
 /** What an item must be, and how a line becomes one. */
-export interface LineRules extends Pick<ItemRules, 'key' | 'validateKey' | 'validateItem'> {
+export interface LineRules extends KeyRules, Pick<ItemRules, 'validateItem'> {
   /** @throws when the line is no JSON, or none that the app takes */
   parse (line: string): unknown
 }

@@ -6,6 +6,7 @@ import type { Outcome, Watch } from './attempt.js'
 import { RequestItemAttempt, type ItemContext } from './item-context.js'
 import { bookOf, noteFailure } from './item-error.js'
 import { chargeLine } from './item-limit.js'
+import { compileKeyRules } from './item-keys.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
 import { settleSource } from './lanes.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
@@ -51,9 +52,8 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
     const compile = createCompiler(app)
     route.schema = documentStream(given, contract, { item, maxLineBytes, compile: createExampleCompiler(app) })
     rulesOf.set(settings, {
-      key: settings.contract.key,
+      ...compileKeyRules(settings.contract, compile),
       validateItem: compile(settings.item),
-      validateKey: compile(settings.contract.schemas.key),
       parse: createParser(app)
     })
     serializerOf(settings.contract, () => app.getSchemas())
