@@ -7,6 +7,8 @@ import { writeNumber } from './write-number.js'
 /** Where JSON is written. */
 export interface Page {
   buffer: Buffer
+  /** Of the same bytes. */
+  view: DataView
   /** How much of the buffer is written. */
   length: number
   /** Whether there is anything in it that is not ASCII. */
@@ -46,9 +48,10 @@ export function generateWriter (shape: Shape): WriteShape {
 const room = ${roomFor(shape)}
 return function write (page, value) {
   const b = page.buffer
+  const v = page.view
   let p = page.length
   if (p + room > b.length) return false
-  ${writeShape(shape, 'value')}
+  ${join(writeShape(shape, 'value'))}
   page.length = p${isAscii(shape) ? '' : '\n  page.isWide = true'}
   return true
 }`
@@ -57,66 +60,98 @@ return function write (page, value) {
   return make(writeText, writeNumber, writeOpen)
 }
 
-function writeGuarded (shape: Shape, value: string): string {
-  if (shape.kind !== 'choice') return `if (!(${guard(shape, value)})) return false\n${writeShape(shape, value)}`
-  const options = shape.options.map(option => `if (${guard(option, value)}) { ${writeShape(option, value)} }`)
-  return [...options, 'return false'].join(' else ')
+/** A piece of what a writer does: bytes that it always writes, code that writes, or code that writes nothing. */
+type Piece = Buffer | { readonly code: string } | { readonly check: string }
+
+/** Code for some pieces. Bytes that come one after the other are written together, after what is only to be checked. */
+function join (pieces: readonly Piece[]): string {
+  const code: string[] = []
+  let bytes: Buffer[] = []
+  for (const piece of pieces) {
+    if ('check' in piece) {
+      code.push(piece.check)
+    } else if ('code' in piece) {
+      code.push(literal(Buffer.concat(bytes)), piece.code)
+      bytes = []
+    } else {
+      bytes.push(piece)
+    }
+  }
+  return [...code, literal(Buffer.concat(bytes))].filter(line => line !== '').join('\n')
 }
 
-/** Code for a value that has passed the guard of the shape. */
-function writeShape (shape: Shape, value: string): string {
-  if (shape.kind === 'constant') return literal(bytesOf(shape.value))
-  if (shape.kind === 'boolean') return `if (${value}) { ${literal(bytesOf(true))} } else { ${literal(bytesOf(false))} }`
-  if (shape.kind === 'number') return `p = writeNumber(b, p, ${value})`
+function writeGuarded (shape: Shape, value: string): Piece[] {
+  if (shape.kind !== 'choice') return [{ check: `if (!(${guard(shape, value)})) return false` }, ...writeShape(shape, value)]
+  const options = shape.options.map(option => `if (${guard(option, value)}) { ${join(writeShape(option, value))} }`)
+  return [{ code: [...options, 'return false'].join(' else ') }]
+}
+
+/** For a value that has passed the guard of the shape. */
+function writeShape (shape: Shape, value: string): Piece[] {
+  if (shape.kind === 'constant') return [bytesOf(shape.value)]
+  if (shape.kind === 'boolean') return [{ code: `if (${value}) { ${literal(bytesOf(true))} } else { ${literal(bytesOf(false))} }` }]
+  if (shape.kind === 'number') return [{ code: `p = writeNumber(b, p, ${value})` }]
   if (shape.kind === 'list') return writeList(shape.items, value)
   if (shape.kind === 'object') return writeMembers(shape.members, value)
   if (shape.kind === 'record') return writeRecord(shape, value)
-  return `p = ${shape.kind === 'text' ? 'writeText' : 'writeOpen'}(page, p, ${value}, room)\nif (p < 0) return false`
+  return [{ code: `p = ${shape.kind === 'text' ? 'writeText' : 'writeOpen'}(page, p, ${value}, room)\nif (p < 0) return false` }]
 }
 
-function writeList (items: Shape, list: string): string {
+function writeList (items: Shape, list: string): Piece[] {
   const [item, index] = [`item_${list}`, `index_${list}`]
-  return `${literal('[')}
-for (let ${index} = 0; ${index} < ${list}.length; ${index}++) {
+  const code = `for (let ${index} = 0; ${index} < ${list}.length; ${index}++) {
   if (p + room > b.length) return false
   const ${item} = ${list}[${index}]
-  ${writeGuarded(items, item)}
-  ${literal(',')}
-}
-${closeWith(']')}`
+  ${join([...writeGuarded(items, item), bytes(',')])}
+}`
+  return [bytes('['), { code }, ...closeWith(']')]
 }
 
-function writeRecord ({ names, values }: RecordShape, record: string): string {
+function writeRecord ({ names, values }: RecordShape, record: string): Piece[] {
   const [name, value] = [`name_${record}`, `value_${record}`]
-  return `${literal('{')}
-for (const ${name} of Object.keys(${record})) {
+  const code = `for (const ${name} of Object.keys(${record})) {
   if (p + room > b.length) return false
-  ${writeGuarded(names, name)}
-  ${literal(':')}
   const ${value} = ${record}[${name}]
-  ${writeGuarded(values, value)}
-  ${literal(',')}
-}
-${closeWith('}')}`
+  ${join([...writeGuarded(names, name), bytes(':'), ...writeGuarded(values, value), bytes(',')])}
+}`
+  return [bytes('{'), { code }, ...closeWith('}')]
 }
 
-function writeMembers (members: readonly Member[], object: string): string {
-  const written = members.map(({ name, required, shape }, index) => {
+function writeMembers (members: readonly Member[], object: string): Piece[] {
+  const written = members.flatMap(({ name, required, shape }, index): Piece[] => {
     const value = `${object}_${index}`
-    const write = `${literal(Buffer.concat([bytesOf(name), Buffer.from(':')]))}\n${writeGuarded(shape, value)}\n${literal(',')}`
-    return `const ${value} = ${object}[${JSON.stringify(name)}]\n${required ? write : `if (${value} !== undefined) {\n${write}\n}`}`
+    const get = { check: `const ${value} = ${object}[${JSON.stringify(name)}]` }
+    const write = [bytesOf(name), bytes(':'), ...writeGuarded(shape, value), bytes(',')]
+    return required ? [get, ...write] : [get, { code: `if (${value} !== undefined) {\n${join(write)}\n}` }]
   })
-  return `${literal('{')}\n${written.join('\n')}\n${closeWith('}')}`
+  // The comma after a member that is always there is the last piece.
+  return members.at(-1)?.required ? [bytes('{'), ...written.slice(0, -1), bytes('}')] : [bytes('{'), ...written, ...closeWith('}')]
 }
 
-function literal (text: Buffer | string): string {
-  const bytes = Buffer.from(text as string)
-  return [...bytes].map((byte, index) => `b[p + ${index}] = ${byte}; `).join('') + `p += ${bytes.length}`
+function bytes (text: string): Buffer {
+  return Buffer.from(text)
 }
 
 /** In the place of the comma after the last item or member, if there is one. */
-function closeWith (bracket: string): string {
-  return `if (b[p - 1] === ${COMMA}) p--\n${literal(bracket)}`
+function closeWith (bracket: string): Piece[] {
+  return [{ code: `if (b[p - 1] === ${COMMA}) p--` }, bytes(bracket)]
+}
+
+/** Writes bytes eight at a time, as the floating point number that they are, or one by one where there are fewer or they are none. */
+function literal (text: Buffer): string {
+  if (text.length === 0) return ''
+  const code: string[] = []
+  let at = 0
+  while (at < text.length) {
+    const eight = at + 8 <= text.length ? text.readDoubleLE(at) : NaN
+    const four = at + 4 <= text.length ? text.readInt32LE(at) : NaN
+    const [line, count] = Number.isFinite(eight)
+      ? [`v.setFloat64(p + ${at}, ${eight}, true)`, 8]
+      : Number.isFinite(four) ? [`v.setInt32(p + ${at}, ${four}, true)`, 4] : [`b[p + ${at}] = ${text[at]}`, 1]
+    code.push(line)
+    at += count
+  }
+  return `${code.join('; ')}; p += ${text.length}`
 }
 
 const COMMA = 44

@@ -104,8 +104,15 @@ const SPARE_BYTES = 4 * 1024 * 1024
 /** The most bytes of a character in UTF-8, for each unit of a string's length. */
 const UTF8 = 3
 
-/** The buffer of an answer that is done, for the next one. */
-let spare: Buffer | undefined
+/** The bytes of an answer that is done, for the next one. */
+let spare: Bytes | undefined
+
+type Bytes = Pick<Page, 'buffer' | 'view'>
+
+function allocate (length: number): Bytes {
+  const buffer = Buffer.allocUnsafeSlow(length)
+  return { buffer, view: new DataView(buffer.buffer) }
+}
 
 interface BytePage extends Page {
   /** After how many bytes to stop. */
@@ -114,15 +121,17 @@ interface BytePage extends Page {
 }
 
 function newByteSheet (fill: Fill<BytePage>, { head, tail }: Frame): Sheet {
-  const page: BytePage = { buffer: spare ?? Buffer.allocUnsafeSlow(FIRST_BYTES), length: 0, isWide: false, failed: 0, limit: 0 }
+  const { buffer, view } = spare ?? allocate(FIRST_BYTES)
+  const page: BytePage = { buffer, view, length: 0, isWide: false, failed: 0, limit: 0 }
   spare = undefined
 
   /** @returns whether there was none */
   function makeRoom (bytes: number): boolean {
     if (page.length + bytes <= page.buffer.length) return false
-    const larger = Buffer.allocUnsafeSlow(Math.max(page.buffer.length * 2, page.length + bytes))
-    page.buffer.copy(larger, 0, 0, page.length)
-    page.buffer = larger
+    const larger = allocate(Math.max(page.buffer.length * 2, page.length + bytes))
+    page.buffer.copy(larger.buffer, 0, 0, page.length)
+    page.buffer = larger.buffer
+    page.view = larger.view
     return true
   }
 
@@ -155,7 +164,7 @@ function newByteSheet (fill: Fill<BytePage>, { head, tail }: Frame): Sheet {
       }
       const text = page.buffer.toString(page.isWide ? 'utf8' : 'latin1', 0, page.length)
       page.length = 0
-      if (isLast && page.buffer.length <= SPARE_BYTES) spare = page.buffer
+      if (isLast && page.buffer.length <= SPARE_BYTES) spare = { buffer: page.buffer, view: page.view }
       return text
     }
   }
