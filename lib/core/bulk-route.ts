@@ -141,10 +141,8 @@ async function runBatch<I extends TSchema> (
     await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
   }
   const book = bookOf(reply)
-  const results: unknown[] = keys.map((key, place) => {
-    const failure = invalid.get(place)
-    return failure && contract.fail(key, failure)
-  })
+  const results = new Array<unknown>(keys.length)
+  for (const [place, failure] of invalid) results[place] = contract.fail(keys[place]!, failure)
   const newAttempt = (_: unknown, index: number, attempt: number, how: Watch) =>
     new RequestItemAttempt(places[index]!, attempt, how, keys[places[index]!]!, request)
   await settleSource(openSource(items as Static<I>[]), perform, options, (outcome, index) => {

@@ -71,11 +71,13 @@ function answer (
   const contract = options.contract ?? reply.request.routeOptions.config.multiStatus
   const batch = reply.request.multiStatusBatch ?? undefined
   const words = contract ?? generic
-  const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []
-  const send = (results: readonly unknown[]) =>
-    sendResults(reply, words, { results, contract, keys: batch?.keys ?? keys, status: options.status, minimal: honourPreferences(reply, contract) })
+  const send = (results: readonly unknown[]) => {
+    const keys = batch?.keys ?? options.keys ?? []
+    return sendResults(reply, words, { results, contract, keys, status: options.status, minimal: honourPreferences(reply, contract) })
+  }
 
   if (batch !== undefined && given === batch.results) return send(given)
+  const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []
   const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
   const items = { keys: inOrder ? keys : [], places: batch?.places }
   const book = bookOf(reply)
