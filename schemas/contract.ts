@@ -1,6 +1,7 @@
 // A contract: one vocabulary for the results of a batch, and everything that follows from it.
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import { failureMemberNames, failureMembers, type FailureDetail } from './failure.js'
+import { PlainObject } from './plain-object.js'
 
 /** What correlates a result with its item. */
 export type Key = string | number
@@ -132,7 +133,9 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
   )
   const moreNames = Object.keys(failureData?.properties ?? {})
   const fail = (id: unknown, detail: FailureDetail) => {
-    const result = wordFailure({ [key]: id ?? null, status: failure, [reason]: detail.message }, detail)
+    const result = startResult(key, id ?? null, failure)
+    result[reason] = detail.message
+    addDetail(result, detail)
     for (const name of moreNames) if (name in detail) result[name] = detail[name as keyof FailureDetail]
     return result
   }
@@ -162,24 +165,37 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
     },
     succeed: (id, given = {}) => {
       const { [key]: own = id ?? null, status = successWords[0] } = given as Record<string, unknown>
-      // In this order, and the spread has overwritten what is undefined in the data.
-      const result: Record<string, unknown> = { [key]: own, status, ...given }
-      result[key] = own
-      result.status = status
-      return result
+      return addData(startResult(key, own, status), given, key)
     },
     fail
   }
 }
 
+/** A result that has no more than its first two members. */
+function startResult (key: string, id: unknown, status: unknown): Record<string, unknown> {
+  const result = new PlainObject()
+  result[key] = id
+  result.status = status
+  return result
+}
+
+const { hasOwnProperty } = Object.prototype
+
+/** @param key the member that is there already, as is the status */
+function addData (result: Record<string, unknown>, data: object, key: string): object {
+  for (const name in data) {
+    if (name !== key && name !== 'status' && hasOwnProperty.call(data, name)) result[name] = data[name as keyof typeof data]
+  }
+  return result
+}
+
 /** Member by member, which takes a quarter of the time of copying whatever there is. */
-function wordFailure (result: Record<string, unknown>, { code, statusCode, retryable, retryAfter, errors }: FailureDetail): Record<string, unknown> {
+function addDetail (result: Record<string, unknown>, { code, statusCode, retryable, retryAfter, errors }: FailureDetail): void {
   if (code !== undefined) result.code = code
   if (statusCode !== undefined) result.statusCode = statusCode
   if (retryable !== undefined) result.retryable = retryable
   if (retryAfter !== undefined) result.retryAfter = retryAfter
   if (errors !== undefined) result.errors = errors
-  return result
 }
 
 function dataFor (data: Vocabulary['data'], word: string): TObject | undefined {

@@ -1,9 +1,11 @@
 // One of the servers that are compared: node server.js <name> <directory>. Tells its parent the port, then its figures when asked.
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
+import { link, unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 
 /** What a server says of its process. */
@@ -22,7 +24,9 @@ const FILES = 10_000
 
 /** Each with every limit far away, and with no more in its process than it needs. */
 const servers: Record<string, () => Promise<Server>> = {
-  'raw busboy': startBusboy,
+  'raw busboy': () => startBusboy(storePlain),
+  'raw busboy + sha256': () => startBusboy(storeHashed),
+  'raw busboy + sha256, temporary file, link': () => startBusboy(storeWhole),
   'multi-status': () => startMultiStatus(true),
   'multi-status, sync: false': () => startMultiStatus(false),
   '@fastify/multipart + pipeline': startFastifyMultipart,
@@ -33,21 +37,41 @@ const servers: Record<string, () => Promise<Server>> = {
 const server = await servers[name]!()
 tellUsage((server.address() as AddressInfo).port)
 
-async function startBusboy (): Promise<Server> {
+async function startBusboy (store: (file: Readable) => Promise<unknown>): Promise<Server> {
   const { Busboy } = await import('@fastify/busboy')
   return listen((request, response) => {
     const headers = request.headers as IncomingMessage['headers'] & { 'content-type': string }
-    const written: Promise<void>[] = []
+    const written: Promise<unknown>[] = []
     const parser = new Busboy({ headers })
-    parser.on('file', (_field, file) => {
-      written.push(finished(file.pipe(createWriteStream(join(dir, randomUUID())))))
-    })
+    parser.on('file', (_field, file) => { written.push(store(file)) })
     parser.on('finish', async () => {
       await Promise.all(written)
       response.end(`${written.length} files`)
     })
     request.pipe(parser)
   })
+}
+
+function storePlain (file: Readable, path = join(dir, randomUUID())): Promise<void> {
+  return finished(file.pipe(createWriteStream(path)))
+}
+
+/** The least that a hash can cost, with nothing else of what multi-status does. */
+async function storeHashed (file: Readable, path?: string): Promise<string> {
+  const hash = createHash('sha256')
+  file.on('data', (chunk: Buffer) => hash.update(chunk))
+  await storePlain(file, path)
+  return hash.digest('hex')
+}
+
+/** The least that a file can cost that is hashed, and visible only when it is whole. */
+async function storeWhole (file: Readable): Promise<string> {
+  const target = join(dir, randomUUID())
+  const temporary = `${target}.part`
+  const sha256 = await storeHashed(file, temporary)
+  await link(temporary, target)
+  await unlink(temporary)
+  return sha256
 }
 
 async function startMultiStatus (sync: boolean): Promise<Server> {

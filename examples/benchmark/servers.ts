@@ -11,7 +11,7 @@ import type { Usage } from './server.js'
 
 /** The first is what all others are measured against. */
 export const names = [
-  'raw busboy', 'multi-status', 'multi-status, sync: false', '@fastify/multipart + pipeline', 'multer on express', 'formidable'
+  'raw busboy', 'raw busboy + sha256', 'raw busboy + sha256, temporary file, link', 'multi-status', 'multi-status, sync: false', '@fastify/multipart + pipeline', 'multer on express', 'formidable'
 ]
 
 /** One server, in a process of its own, with a directory of its own. */

@@ -24,7 +24,8 @@ export function limitRequests (app: FastifyInstance, max: number): void {
       return next(new TooBusy(max))
     }
     count++
-    reply.raw.once('close', () => { count-- })
+    // Not once, which costs a wrapper: it is closed no more than once.
+    reply.raw.on('close', () => { count-- })
     next()
   })
 }

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { notRun } from '../errors.js'
 import { createEnder, type EndSignal, type Ender } from './end-signal.js'
+import { createRoster, type Roster } from './roster.js'
 import { within } from './within.js'
 
 /** The member of replies that gives the signal itself, of which `batchSignal` makes an AbortSignal. */
@@ -28,7 +29,7 @@ export interface Lifetime {
  * @param grace milliseconds that batches have to end by themselves when the app closes
  */
 export function followBatches (app: FastifyInstance, grace: number): Lifetime {
-  const active = new Map<Ender, InProgress>()
+  const active = createRoster<InProgress>()
   let isClosing = false
   let isOver = false
   let end = Infinity
@@ -36,12 +37,12 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   app.addHook('preClose', async () => {
     isClosing = true
     end = performance.now() + grace
-    for (const { reply } of active.values()) closeConnection(reply)
+    for (const { reply } of active.all()) closeConnection(reply)
     await within(ended(active), grace)
     isOver = true
-    for (const ender of active.keys()) ender.abort(serverClosing())
+    for (const { ender } of active.all()) ender.abort(serverClosing())
     await within(ended(active), LAST_WORDS)
-    for (const { reply: { raw } } of active.values()) if (raw.headersSent) raw.destroy()
+    for (const { reply: { raw } } of active.all()) if (raw.headersSent) raw.destroy()
   })
 
   return {
@@ -58,11 +59,11 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
       if (isClosing) closeConnection(reply)
       if (isOver) ender.abort(serverClosing())
       const end = new Promise<void>(resolve => raw.once('close', () => {
-        active.delete(ender)
+        leave()
         if (!raw.writableFinished) abort()
         resolve()
       }))
-      active.set(ender, { reply, end })
+      const leave = active.add({ ender, reply, end })
       return ender.signal
     }
   }
@@ -70,6 +71,7 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
 
 /** A batch whose answer has not been sent to its end. */
 interface InProgress {
+  readonly ender: Ender
   readonly reply: FastifyReply
   readonly end: Promise<void>
 }
@@ -82,8 +84,8 @@ function closeConnection (reply: FastifyReply): void {
 const serverClosing = () => notRun('Server closing')
 
 /** Resolves when no batch is in progress any more, also none that began after this was asked. */
-async function ended (active: ReadonlyMap<Ender, InProgress>): Promise<void> {
-  while (active.size > 0) await Promise.all([...active.values()].map(({ end }) => end))
+async function ended (active: Roster<InProgress>): Promise<void> {
+  for (let some = active.all(); some.length > 0; some = active.all()) await Promise.all(some.map(({ end }) => end))
 }
 
 /** Milliseconds to send the answers of batches that the closing has ended; who does not read theirs is cut off then. */

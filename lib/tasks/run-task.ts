@@ -1,6 +1,7 @@
 // Makes attempts at tasks: the handler of each type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
+import { PlainObject } from '../../schemas/plain-object.js'
 import { finishAttempt, followAttempt, isThenable, newWatch, signalOf, type Canceller, type Watch } from '../core/attempt.js'
 import { delayAfter, isRetryable } from '../core/backoff.js'
 import { noteFailure, type OnItemError } from '../core/item-error.js'
@@ -206,7 +207,11 @@ function retryAfter (reason: unknown, { attempt = 1 }: Turn, { canceller }: Batc
 }
 
 function wordSuccess ({ taskId }: Task, output: unknown): TaskResult {
-  return output === undefined ? { taskId, status: 'completed' } : { taskId, status: 'completed', output }
+  const result = new PlainObject()
+  result.taskId = taskId
+  result.status = 'completed'
+  if (output !== undefined) result.output = output
+  return result as unknown as TaskResult
 }
 
 function expectValid (output: unknown, validate: Validate): unknown {

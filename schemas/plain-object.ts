@@ -1,0 +1,9 @@
+// Objects for results.
+
+/**
+ * Makes an object as `{}` does. Of literals the engine notes how many are still alive when it collects garbage, and when
+ * that happens in the middle of a batch, all of its results are; from then on it would give every result, for the life of
+ * the process, memory that is collected seldom. That made batches a fifth slower.
+ */
+export const PlainObject = function () {} as unknown as new () => Record<string, unknown>
+PlainObject.prototype = Object.prototype
