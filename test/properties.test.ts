@@ -466,7 +466,7 @@ const anyAlike = fc.tuple(fc.constantFrom('', 'user-', 'x'.repeat(40)), fc.nat(9
   .map(([before, number, between, last]) => `${before}${number}${between}${last}`)
 const anyKeys = fc.oneof(
   fc.array(anyAlike, { minLength: 1, maxLength: 60 }),
-  fc.array(fc.constantFrom('x'.repeat(60), 'z').chain(same => fc.nat(40).map(n => `${same}${n}`)), { minLength: 1, maxLength: 60 }),
+  fc.array(fc.constantFrom('x'.repeat(80), 'z').chain(same => fc.nat(80).map(n => `${same}${n}`)), { minLength: 1, maxLength: 60 }),
   fc.array(fc.oneof(anyKey, anyAlike, fc.constantFrom(1, '1', '')), { minLength: 1, maxLength: 20 }),
   fc.integer({ min: 8190, max: 8194 }).chain(count => fc.nat(count - 1).map(twice => Array.from({ length: count + 1 }, (_, index) => `${(index === count ? twice : index) * 7919}`)))
 )

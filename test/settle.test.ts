@@ -176,6 +176,20 @@ t.test('an item that hangs fails with Timeout, and its signal says so', async t 
   t.equal(timers(), before)
 })
 
+t.test('the signal of an item that has been settled says nothing of the items after it', async t => {
+  const abort = new AbortController()
+  let askLate: () => AbortSignal | undefined = () => undefined
+  const [first, second] = await settle([0, 1], (item, context) => {
+    if (item === 1) abort.abort()
+    else askLate = () => context.signal
+    return item === 1 ? never() : 'first'
+  }, { concurrency: 1, signal: abort.signal })
+
+  t.strictSame(first, ok('first'))
+  t.match(second, { reason: { code: 'CANCELLED' } })
+  t.equal(askLate()?.aborted, false)
+})
+
 t.test('the time of an item runs from its own start, not from that of the batch', async t => {
   const started: number[] = []
   const outcomes = await settle(range(6), async item => {
