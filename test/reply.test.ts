@@ -445,6 +445,26 @@ t.test("a response schema of the route's own does not reach into the results", a
   t.equal(response.body, '{"results":[{"a":1}]}')
 })
 
+t.test('a large answer is sent in turns of the event loop, also to a client that takes all of it at once', async t => {
+  const results = Array.from({ length: 30_000 }, (_, index) => created(`${index}@${'example'.repeat(20)}.org`, index))
+  let turns = 0
+  let timer: NodeJS.Immediate | undefined
+  const count = () => {
+    turns++
+    timer = setImmediate(count)
+  }
+  const onSend: RouteOptions['onSend'] = async (_request, _reply, payload) => {
+    count()
+    return payload
+  }
+
+  const { response } = await ask(t, { results, route: { ...withContract, onSend } })
+  clearImmediate(timer)
+  t.equal(response.json().results.length, results.length)
+  // One for each quarter of a megabyte.
+  t.ok(turns >= response.body.length / 2 ** 18 - 4, `${turns} turns for ${response.body.length} bytes`)
+})
+
 t.test('very many results are worded in turns, each in its place', async t => {
   const app = await build(t)
   const count = 25_000

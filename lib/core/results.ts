@@ -22,7 +22,7 @@ export interface Items {
  * @param items what each of them is for
  */
 export function wordResults (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureBook): unknown[] {
-  return wordSome(given, contract, items, book, 0)
+  return given.map(wordWith(contract, items, book))
 }
 
 /** As many are worded in some milliseconds. */
@@ -30,20 +30,17 @@ const SOME = 10_000
 
 /** Does what {@link wordResults} does, and lets others have their turn of the event loop in between. */
 export async function wordInTurns (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureBook): Promise<unknown[]> {
-  const parts: unknown[][] = []
-  for (let from = 0; from < given.length; from += SOME) {
-    parts.push(wordSome(given.slice(from, from + SOME), contract, items, book, from))
-    await setImmediate()
+  const word = wordWith(contract, items, book)
+  const worded = new Array<unknown>(given.length)
+  for (let index = 0; index < given.length; index++) {
+    worded[index] = word(given[index], index)
+    if (index % SOME === SOME - 1) await setImmediate()
   }
-  return parts.flat()
+  return worded
 }
 
-/** @param from the place among all of the first of these */
-function wordSome (given: readonly unknown[], contract: AnyContract, { keys, places }: Items, book: FailureBook, from: number): unknown[] {
-  return given.map((one, count) => {
-    const index = from + count
-    return wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book)
-  })
+function wordWith (contract: AnyContract, { keys, places }: Items, book: FailureBook): (one: unknown, index: number) => unknown {
+  return (one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book)
 }
 
 /** Whether so many are to be worded in turns. */
