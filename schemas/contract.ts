@@ -184,7 +184,11 @@ const { hasOwnProperty } = Object.prototype
 /** @param key the member that is there already, as is the status */
 function addData (result: Record<string, unknown>, data: object, key: string): object {
   for (const name in data) {
-    if (name !== key && name !== 'status' && hasOwnProperty.call(data, name)) result[name] = data[name as keyof typeof data]
+    if (name === key || name === 'status' || !hasOwnProperty.call(data, name)) continue
+    const value: unknown = data[name as keyof typeof data]
+    // A member of that name, as JSON.parse makes it, is a member as any and no prototype.
+    if (name === '__proto__') Object.defineProperty(result, name, { value, enumerable: true, writable: true, configurable: true })
+    else result[name] = value
   }
   return result
 }

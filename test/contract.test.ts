@@ -444,3 +444,10 @@ t.test('a union whose branches differ in one constant is told apart by it, anoth
     t.notMatch(JSON.stringify(problems), 'must be one of \\"a\\", \\"b\\"', name)
   }
 })
+
+t.test('a member called __proto__ in what a success carries is no prototype', async t => {
+  const given = JSON.parse('{"__proto__":{"n":1}}') as object
+  const result = generic.succeed(1, given) as Record<string, unknown>
+  t.equal(result.n, undefined)
+  t.equal(JSON.stringify(result), '{"id":1,"status":"success","__proto__":{"n":1}}')
+})
