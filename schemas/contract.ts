@@ -1,34 +1,13 @@
 // A contract: one vocabulary for the results of a batch, and everything that follows from it.
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
-import { failureMemberNames, failureMembers, type FailureDetail } from './failure.js'
-import { PlainObject } from './plain-object.js'
+import { failureMembers, type FailureDetail } from './failure.js'
+import { checkVocabulary, dataFor, type Vocabulary } from './vocabulary.js'
+import { addData, addDetail, startResult } from './wording.js'
+
+export type { Vocabulary } from './vocabulary.js'
 
 /** What correlates a result with its item. */
 export type Key = string | number
-
-/** The words of a contract. */
-export interface Vocabulary {
-  /** What one item is called, in UpperCamelCase: `Contact` names the schemas `ContactCreated` and `ContactRejected`. */
-  readonly name: string
-  /** The member of the body that holds the results. @default 'results' */
-  readonly envelope?: string
-  /** The member that correlates a result with its item. */
-  readonly key: string
-  /** What a key may be. @default an integer or a string */
-  readonly keyType?: TSchema
-  /** The `status` of a success; or several, of which a success that does not say its own has the first. */
-  readonly success: string | readonly [string, ...string[]]
-  /** The `status` of a failure. */
-  readonly failure: string
-  /** The member that says why an item failed. */
-  readonly reason: string
-  /** What a success carries beside key and status: one object for every success word, or one for each. @default nothing */
-  readonly data?: TObject | { readonly [word: string]: TObject }
-  /** What a failure carries beside the members that every failure has. @default nothing */
-  readonly failureData?: TObject
-  /** A failure to show in the documentation. @default an item that is invalid */
-  readonly failureExample?: FailureDetail
-}
 
 /** A JSON schema whose TypeScript type is T. */
 export interface Schema<T> extends TSchema { static: T }
@@ -171,90 +150,7 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
   }
 }
 
-/** A result that has no more than its first two members. */
-function startResult (key: string, id: unknown, status: unknown): Record<string, unknown> {
-  const result = new PlainObject()
-  result[key] = id
-  result.status = status
-  return result
-}
-
-const { hasOwnProperty } = Object.prototype
-
-/** @param key the member that is there already, as is the status */
-function addData (result: Record<string, unknown>, data: object, key: string): object {
-  for (const name in data) {
-    if (name === key || name === 'status' || !hasOwnProperty.call(data, name)) continue
-    const value: unknown = data[name as keyof typeof data]
-    // A member of that name, as JSON.parse makes it, is a member as any and no prototype.
-    if (name === '__proto__') Object.defineProperty(result, name, { value, enumerable: true, writable: true, configurable: true })
-    else result[name] = value
-  }
-  return result
-}
-
-/** Member by member, which takes a quarter of the time of copying whatever there is. */
-function addDetail (result: Record<string, unknown>, { code, statusCode, retryable, retryAfter, errors }: FailureDetail): void {
-  if (code !== undefined) result.code = code
-  if (statusCode !== undefined) result.statusCode = statusCode
-  if (retryable !== undefined) result.retryable = retryable
-  if (retryAfter !== undefined) result.retryAfter = retryAfter
-  if (errors !== undefined) result.errors = errors
-}
-
-function dataFor (data: Vocabulary['data'], word: string): TObject | undefined {
-  if (data === undefined || isObjectSchema(data)) return data
-  return data[word]
-}
-
-function isObjectSchema (data: NonNullable<Vocabulary['data']>): data is TObject {
-  return data.type === 'object' && data.properties !== undefined
-}
-
 /** The name of a component in OpenAPI, which takes only ASCII letters and digits. */
 function title (name: string, word: string): string {
   return name + word.split(/[^a-zA-Z0-9]+/).map(part => part.charAt(0).toUpperCase() + part.slice(1)).join('')
-}
-
-function checkVocabulary ({ name, envelope = 'results', key, failure, reason, data, failureData }: Vocabulary, successWords: string[]): void {
-  expectMatch('name', name, /^[A-Z][A-Za-z0-9]*$/, 'an UpperCamelCase word, because it becomes the name of a schema')
-  for (const [option, value] of Object.entries({ envelope, key, failure, reason })) expectMember(option, value)
-  if (successWords.length === 0) expectMember('success', successWords)
-  for (const word of successWords) expectMember('success', word)
-  expectData(data, successWords)
-  expectFailureData(failureData)
-  expectDistinct('words', [...successWords, failure])
-  expectDistinct('members', [key, 'status', reason, ...failureMemberNames, ...Object.keys(failureData?.properties ?? {})])
-  for (const word of successWords) {
-    expectDistinct('members', [key, 'status', ...Object.keys(dataFor(data, word)?.properties ?? {})])
-  }
-}
-
-function expectData (data: Vocabulary['data'], successWords: string[]): void {
-  if (data === undefined || isObjectSchema(data)) return
-  for (const [word, schema] of Object.entries(data)) {
-    if (successWords.includes(word) && isObjectSchema(schema)) continue
-    throw new TypeError('defineContract: data must be Type.Object({...}), or an object with one for each success word; ' +
-      `received one with the member ${JSON.stringify(word)}`)
-  }
-}
-
-function expectFailureData (failureData: Vocabulary['failureData']): void {
-  if (failureData === undefined || isObjectSchema(failureData)) return
-  throw new TypeError(`defineContract: failureData must be Type.Object({...}); received ${JSON.stringify(failureData)}`)
-}
-
-function expectMember (option: string, value: unknown): void {
-  expectMatch(option, value, /^(?!__proto__$)\S/, 'a word other than "__proto__"')
-}
-
-function expectMatch (option: string, value: unknown, pattern: RegExp, expected: string): void {
-  if (typeof value === 'string' && pattern.test(value)) return
-  throw new TypeError(`defineContract: ${option} must be ${expected}; received ${JSON.stringify(value)}`)
-}
-
-function expectDistinct (what: string, names: string[]): void {
-  const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice === undefined) return
-  throw new TypeError(`defineContract: the ${what} of a result must differ from each other; received ${JSON.stringify(twice)} twice`)
 }

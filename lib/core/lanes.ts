@@ -5,17 +5,9 @@ import { createCanceller, finishAttempt, followAttempt, fulfilled, isThenable, n
 import { delayAfter, isRetryable } from './backoff.js'
 import type { EndSignal } from './end-signal.js'
 import type { NewAttempt, WorkerContext } from './item-attempt.js'
+import { newPace, noteSettled, noteTurn, type Pace } from './pace.js'
 import { checkInteger, type SettleOptions } from './settle-options.js'
 import type { Source, Taken } from './source.js'
-
-/** Milliseconds after which the event loop gets a turn in any case, also when no item waits. Too many turns have too many batches in memory at once. */
-const TURN_AFTER = 10
-
-/** How many items are settled between two looks at the clock, of such as take longer, and of such as take next to no time. */
-const [FEW, MANY] = [8, 64]
-
-/** Milliseconds that so many may take and count as next to no time. */
-const NO_TIME = 1
 
 /** Takes the outcome of an item; the lane of the item waits for what it returns. */
 export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
@@ -35,14 +27,7 @@ interface Run<T, R, C extends WorkerContext = WorkerContext> {
   /** To be called with the error of one that cannot go on. */
   readonly fail: (error: unknown) => void
   failures: number
-  /** How many items have an outcome. */
-  settled: number
-  /** How many have one when the clock is looked at next, how many that is since it last was, and when that was. */
-  lookAt: number
-  stride: number
-  looked: number
-  /** When the event loop had its last turn of those that every lane waits for. */
-  turned: number
+  readonly pace: Pace
   /** A turn of the event loop that every lane waits for. */
   turn: Promise<void> | undefined
   /** Set once no further item may start. */
@@ -79,7 +64,6 @@ export async function settleSource<T, R, C extends WorkerContext> (
   let abort!: () => void
   try {
     await new Promise<void>((resolve, reject) => {
-      const now = performance.now()
       const run: Run<T, R, C> = {
         source,
         worker,
@@ -91,11 +75,7 @@ export async function settleSource<T, R, C extends WorkerContext> (
         end: resolve,
         fail: reject,
         failures: 0,
-        settled: 0,
-        lookAt: FEW,
-        stride: FEW,
-        looked: now,
-        turned: now,
+        pace: newPace(),
         turn: undefined,
         halted: undefined,
         isLeft: false
@@ -213,7 +193,7 @@ function deliver<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T
   lane.isBegun = false
   if (run.isLeft) return
   const delivered = run.deliver(outcome, index!, item)
-  if (++run.settled === run.lookAt) lookAtClock(run)
+  if (noteSettled(run.pace)) run.turn ??= nextTurn(run)
   if (outcome.status === 'rejected') noteFailure(run)
   return delivered
 }
@@ -224,18 +204,9 @@ function noteFailure<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
   if (run.failures === run.options.stopAfter) run.halted = notRun
 }
 
-/** Looks at it less often while items take so little time that looking would take as much. */
-function lookAtClock<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
-  const now = performance.now()
-  run.stride = now - run.looked < NO_TIME ? Math.min(run.stride * 2, MANY) : FEW
-  run.lookAt += run.stride
-  run.looked = now
-  if (now - run.turned > TURN_AFTER) run.turn ??= nextTurn(run)
-}
-
 async function nextTurn<T, R, C extends WorkerContext> (run: Run<T, R, C>): Promise<void> {
   await setImmediate()
-  run.turned = performance.now()
+  noteTurn(run.pace)
   run.turn = undefined
 }
 

@@ -1,5 +1,6 @@
 // Whose turn it is: batches take turns, one task each, so that a short one need not wait for a long one.
 import { setImmediate } from 'node:timers'
+import { TURN_AFTER } from '../core/pace.js'
 
 /** A batch with tasks to run. */
 export interface Runnable {
@@ -22,9 +23,6 @@ export interface Scheduler {
   /** Gives a batch its turns, now and whenever a slot is free, as long as it is ready; call it again when it is so again. */
   wake (batch: Runnable): void
 }
-
-/** Milliseconds after which the event loop gets a turn in any case, also when no task waits. Too many turns have too many batches in memory at once. */
-const TURN_AFTER = 10
 
 /** How many tasks start, or could have, between two looks at the clock. */
 const LOOK_AFTER = 8
