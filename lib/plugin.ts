@@ -5,6 +5,7 @@ import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
 import './core/decorators.js'
 import { limitRequests } from './core/admission.js'
+import { configOf, noteArrivals } from './core/arrival.js'
 import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
@@ -12,7 +13,6 @@ import { prepareItemErrors } from './core/item-error.js'
 import { toAbortSignal } from './core/end-signal.js'
 import { END_SIGNAL, followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
-import { timeRequests } from './core/report.js'
 import { registerDocs } from './docs.js'
 import { AlreadyRegistered, NotRegistered } from './errors.js'
 import { readOptions, type FastifyMultiStatusOptions } from './options.js'
@@ -25,6 +25,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
 
   // First, so that a request of a batch is judged before other hooks work for it.
   if (batch !== false) guardRoutes(app, batch.allow)
+  noteArrivals(app)
   limitRequests(app, maxInFlight)
   if (docs !== false) await registerDocs(app, docs)
 
@@ -33,7 +34,6 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   app.decorateReply('batchSignal', function () { return toAbortSignal(lifetime.signalFor(this)) })
   app.decorateReply(END_SIGNAL, function (this: FastifyReply) { return lifetime.signalFor(this) })
   awaitLargeBodies(app)
-  timeRequests(app)
   prepareItemErrors(app, onItemError)
   prepareContractRoutes(app, status)
   prepareIdempotency(app, idempotency)
@@ -66,9 +66,10 @@ function refuseEarlyRoutes (app: FastifyInstance): void {
   app.addHook('onRoute', route => {
     if (route.config?.multiStatus !== undefined) route.config = Object.assign({ [IN_TIME]: true }, route.config)
   })
-  app.addHook('onRequest', ({ routeOptions: { config, url } }, _reply, next) => {
+  app.addHook('onRequest', (request, _reply, next) => {
+    const config = configOf(request)
     if (config.multiStatus === undefined || IN_TIME in config) next()
-    else next(new NotRegistered(url!))
+    else next(new NotRegistered(config.url!))
   })
 }
 

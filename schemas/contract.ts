@@ -142,7 +142,8 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
       result,
       body: Type.Object({ [envelope]: Type.Array(result, { description: 'One result per item, in request order' }) })
     },
-    succeed: (id, given = {}) => {
+    succeed: (id, given) => {
+      if (given === undefined) return startResult(key, id ?? null, successWords[0])
       const { [key]: own = id ?? null, status = successWords[0] } = given as Record<string, unknown>
       return addData(startResult(key, own, status), given, key)
     },

@@ -340,7 +340,9 @@ t.test('the serializer: always JSON, one result for each, with its key, and as m
     (own, all, minimal, bytes) => {
       const { key: name, envelope, failureWord } = own ?? generic
       const results = all.map(({ make }, index) => make(index))
-      const serialization = serializerOf(own, () => ({}))(results, plainFrame(envelope), { minimal, keyAt: index => `item ${index}`, onInvalid () {} })
+      const serialization = serializerOf(own, { getSchemas: () => ({}) })(results, plainFrame(envelope), {
+        minimal, keys: results.map((_, index) => `item ${index}`), onInvalid () {}
+      })
       let text = ''
       for (let isLast = false; !isLast;) {
         const piece = serialization.next(bytes)

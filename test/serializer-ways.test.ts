@@ -68,7 +68,7 @@ function compiled (contract: AnyContract, prefersCopies: boolean): SerializeResu
 function serialize (contract: AnyContract, results: unknown[], prefersCopies: boolean, { minimal = false, bytes = Infinity } = {}): Answer {
   const invalid: unknown[] = []
   const serialization = compiled(contract, prefersCopies)(results, plainFrame('results'), {
-    minimal, keyAt: index => index, onInvalid: (index, key, why) => invalid.push([index, key, why])
+    minimal, keys: results.map((_, index) => index), onInvalid: (index, key, why) => invalid.push([index, key, why])
   })
   let text = ''
   for (let isLast = false; !isLast;) {

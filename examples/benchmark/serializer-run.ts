@@ -54,7 +54,7 @@ function createSerializers (contract: AnyContract): Record<typeof serializers[nu
   const check = TypeCompiler.Compile(contract.schemas.body)
   const serialize = compileSerializer(contract)
   const frame = plainFrame(contract.envelope)
-  const context = { keyAt: () => null, onInvalid: (_index: number, _key: unknown, why: string) => { throw new Error(why) } }
+  const context = { onInvalid: (_index: number, _key: unknown, why: string) => { throw new Error(why) } }
   return {
     'JSON.stringify': results => JSON.stringify({ results }),
     'multi-status': results => serialize(results, frame, context).next(Infinity).text,

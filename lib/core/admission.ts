@@ -1,6 +1,7 @@
 // How many bulk requests may be in progress at a time: one more is refused at once, before anything of it is read or run.
 import type { FastifyInstance } from 'fastify'
 import { TooBusy } from '../errors.js'
+import { configOf } from './arrival.js'
 import { stopReading } from './linger.js'
 
 /** Seconds after which a client that has been refused is to come back. */
@@ -16,7 +17,7 @@ export const PASSENGER = Symbol('fastify-multi-status.passenger')
 export function limitRequests (app: FastifyInstance, max: number): void {
   let count = 0
   app.addHook('onRequest', function admitBulkRequest (request, reply, next) {
-    const { multiStatus, multiStatusStream } = request.routeOptions.config
+    const { multiStatus, multiStatusStream } = configOf(request)
     if ((multiStatus ?? multiStatusStream) === undefined || PASSENGER in request.raw || reply.raw.destroyed) return next()
     if (count >= max) {
       reply.header('retry-after', RETRY_AFTER)

@@ -78,13 +78,13 @@ function arm (watch: Watch): void {
   const { canceller, context, timeout } = watch
   watch.isUnarmed = false
   watch.listener = reason => endAttempt(watch, context, reason)
-  canceller.listeners.add(watch.listener)
+  canceller.add(watch.listener)
   if (timeout !== undefined) watch.timer = setTimeout(() => endAttempt(watch, context, timedOut()), timeout)
 }
 
 function disarm (watch: Watch, listener: NonNullable<Watch['listener']>): void {
   clearTimeout(watch.timer)
-  watch.canceller.listeners.delete(listener)
+  watch.canceller.remove(listener)
   watch.listener = watch.timer = undefined
 }
 
@@ -103,12 +103,15 @@ function endAttempt (watch: Watch, context: object | undefined, reason: ItemErro
 export interface Canceller {
   /** Why, once it has been cancelled. */
   readonly reason: ItemError | undefined
-  /** What to call then. */
-  readonly listeners: Set<(reason: ItemError) => void>
   cancel (reason: ItemError): void
+  /** Has this called then. */
+  add (listener: CancelListener): void
+  remove (listener: CancelListener): void
   /** Arms what is then in progress under a watch that is not known yet, with the next turn of the event loop: most attempts never need a timer. */
   armSoon (watch: Watch): void
 }
+
+type CancelListener = (reason: ItemError) => void
 
 /**
  * Makes what ends the attempts of one batch, or of one task, for an engine that runs them with `host.runTask`.
@@ -117,32 +120,43 @@ export interface Canceller {
  *   const end = await host.runTask(task, { batchId, index, attempt: 1, log, canceller })
  */
 export function createCanceller (): Canceller {
-  const listeners = new Set<(reason: ItemError) => void>()
-  const known: Watch[] = []
+  return new AttemptCanceller()
+}
 
-  function armKnown (): void {
-    for (const watch of known.splice(0)) {
-      watch.isKnown = false
-      if (watch.isUnarmed) arm(watch)
-    }
+/** A class, because there is one for every batch, and most batches need nothing of it. */
+class AttemptCanceller implements Canceller {
+  reason: ItemError | undefined = undefined
+  #listeners: Set<CancelListener> | undefined = undefined
+  #known: Watch[] | undefined = undefined
+
+  cancel (reason: ItemError): void {
+    this.reason ??= reason
+    for (const watch of [...this.#known ?? []]) if (watch.isUnarmed) endAttempt(watch, watch.context, reason)
+    // One that has settled meanwhile is not among them any more.
+    for (const listener of this.#listeners ?? []) listener(reason)
   }
 
-  // Written over and not got, because an object literal with a getter is slow to make and hard to collect.
-  const canceller: { -readonly [name in keyof Canceller]: Canceller[name] } = {
-    reason: undefined,
-    listeners,
-    cancel (reason) {
-      canceller.reason ??= reason
-      for (const watch of [...known]) if (watch.isUnarmed) endAttempt(watch, watch.context, reason)
-      // One that has settled meanwhile is not among them any more.
-      for (const listener of listeners) listener(reason)
-    },
-    armSoon (watch) {
-      watch.isKnown = true
-      if (known.push(watch) === 1) setImmediate(armKnown)
-    }
+  add (listener: CancelListener): void {
+    this.#listeners ??= new Set()
+    this.#listeners.add(listener)
   }
-  return canceller
+
+  remove (listener: CancelListener): void {
+    this.#listeners?.delete(listener)
+  }
+
+  armSoon (watch: Watch): void {
+    watch.isKnown = true
+    this.#known ??= []
+    if (this.#known.push(watch) === 1) setImmediate(armAll, this.#known)
+  }
+}
+
+function armAll (known: Watch[]): void {
+  for (const watch of known.splice(0)) {
+    watch.isKnown = false
+    if (watch.isUnarmed) arm(watch)
+  }
 }
 
 /** Whether `await` would wait for it. */

@@ -1,6 +1,6 @@
 // A whole bulk route: what it takes, what does the work of one item, and how.
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyReply, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { NotRegistered } from '../errors.js'
 import type { Watch } from './attempt.js'
@@ -110,8 +110,12 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch
       if (!batch) throw new NotRegistered(route.url)
-      batch.results = await runBatch(request, reply, batch, work)
-      return reply.multiStatus(batch.results, { status })
+      if (authorize !== undefined && readPreferences(request).strict) await expectAllowed(reply, batch, work)
+      const results = new Array<unknown>(batch.total)
+      const running = runBatch(reply, batch, results, work)
+      if (running !== undefined) await running
+      batch.results = results
+      return reply.multiStatus(results, { status })
     }
   }
 }
@@ -131,25 +135,28 @@ function withSignal<T> ({ concurrency, timeout, retries, backoff, stopAfter }: S
   return { concurrency, timeout, retries, backoff, stopAfter, signal }
 }
 
-/** Works through the valid items. It is known of each result whose it is, so that none is looked for by its key. */
-async function runBatch<I extends TSchema> (
-  request: FastifyRequest, reply: FastifyReply, batch: Batch, { contract, itemsIn, how, authorize, perform }: Work<I>
-): Promise<unknown[]> {
-  const { items, places, keys, invalid } = batch
+function expectAllowed<I extends TSchema> (reply: FastifyReply, batch: Batch, { itemsIn, how, authorize }: Work<I>): Promise<void> {
+  return expectAllAllowed(authorize!, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
+}
+
+/**
+ * Works through the valid items. It is known of each result whose it is, so that none is looked for by its key.
+ * @param results gets a result for every item
+ * @returns undefined where nothing has to be waited for
+ */
+function runBatch<I extends TSchema> (
+  reply: FastifyReply, { items, places, keys, invalid }: Batch, results: unknown[], { contract, how, perform }: Work<I>
+): Promise<void> | undefined {
+  const { request } = reply
   const options = withSignal(how, endSignalOf(reply))
-  if (authorize !== undefined && readPreferences(request).strict) {
-    await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
-  }
   const book = bookOf(reply)
-  const results = new Array<unknown>(keys.length)
   for (const [place, failure] of invalid) results[place] = contract.fail(keys[place]!, failure)
   const newAttempt = (_: unknown, index: number, attempt: number, how: Watch) =>
     new RequestItemAttempt(places[index]!, attempt, how, keys[places[index]!]!, request)
-  await settleSource(openSource(items as Static<I>[]), perform, options, (outcome, index) => {
+  return settleSource(openSource(items as Static<I>[]), perform, options, (outcome, index) => {
     const place = places[index]!
     results[place] = wordOutcome(outcome, contract, keys[place]!, place, book)
   }, newAttempt)
-  return results
 }
 
 function streamingRoute<I extends TSchema> (

@@ -38,7 +38,7 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
     route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: createExampleCompiler(app) })
     // Now rather than when the work is done, because it is then too late to fail.
-    serializerOf(contract, () => app.getSchemas())
+    serializerOf(contract, app)
   })
 }
 

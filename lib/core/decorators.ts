@@ -1,6 +1,7 @@
 // What the plugin adds to Fastify's own types.
 import type { RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
+import type { RouteConfig } from './arrival.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import type { Batch } from './items.js'
 import type { OnItemError } from './item-error.js'
@@ -28,6 +29,8 @@ declare module 'fastify' {
     multiStatusBatch: Batch | null
     /** When the request began, in the milliseconds of `performance.now()`. */
     multiStatusStart: number
+    /** The config of its route; null until it is noted. */
+    multiStatusConfig: RouteConfig | null
   }
 
   interface FastifyReply {

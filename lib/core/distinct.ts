@@ -7,8 +7,8 @@ const MOST = 8192
 /** Places of keys by their hash, each one more than it is; 0 where there is none. Used and left within one call. */
 const table = new Int32Array(MOST * 4)
 
-/** How many characters of a key make its hash, from where some keys begin to differ: few at first, more where others differ later. */
-const [FEW, MORE] = [8, 64]
+/** How many characters of a key make its hash where those at which keys usually differ do not tell them apart. */
+const MORE = 64
 
 /** How many keys may be compared for each there is, as they may differ elsewhere, by chance or because somebody wants it so. */
 const PATIENCE = 1
@@ -31,18 +31,19 @@ function areAscending (keys: readonly (Key | null)[]): boolean {
 /** @returns undefined where they can't, because there are too many or other keys than texts, or too many look alike */
 function tablesTell (keys: readonly (Key | null)[]): boolean | undefined {
   if (keys.length > MOST || !areTexts(keys)) return undefined
-  const from = findDifference(keys)
-  return tableTells(keys, from, FEW) ?? tableTells(keys, from, MORE)
+  const [start, end] = [sharedStart(keys), sharedEnd(keys)]
+  return tableTells(keys, key => hashEnds(key, start, end)) ?? tableTells(keys, hashStart)
 }
 
-function tableTells (keys: readonly string[], from: number, hashed: number): boolean | undefined {
+/** @returns undefined where too many keys have the same hash */
+function tableTells (keys: readonly string[], hash: (key: string) => number): boolean | undefined {
   const { length } = keys
   const size = 4 << (32 - Math.clz32(length))
   table.fill(0, 0, size)
   let left = length * PATIENCE
   for (let place = 0; place < length; place++) {
     const key = keys[place]!
-    let at = hash(key, from, hashed) & (size - 1)
+    let at = hash(key) & (size - 1)
     for (let other = table[at]!; other !== 0; other = table[at]!) {
       if (keys[other - 1] === key) return false
       if (--left === 0) return undefined
@@ -58,23 +59,60 @@ function areTexts (keys: readonly (Key | null)[]): keys is readonly string[] {
   return true
 }
 
-/** @returns the first place at which some of the keys differ */
-function findDifference (keys: readonly string[]): number {
-  const [key, ...others] = [0, 1, keys.length >> 1, keys.length - 1].map(place => keys[place]!)
-  let at = 0
-  while (at < key!.length && others.every(other => other[at] === key![at])) at++
-  return at
+/** @returns how many characters some of the keys begin with */
+function sharedStart (keys: readonly string[]): number {
+  const [first, second, middle, last] = someOf(keys)
+  let count = 0
+  for (; count < first.length; count++) {
+    const code = first.charCodeAt(count)
+    if (second.charCodeAt(count) !== code || middle.charCodeAt(count) !== code || last.charCodeAt(count) !== code) break
+  }
+  return count
+}
+
+/** @returns how many characters some of the keys end with, which may be those that they begin with */
+function sharedEnd (keys: readonly string[]): number {
+  const [first, second, middle, last] = someOf(keys)
+  let count = 0
+  for (; count < first.length; count++) {
+    const code = codeFromEnd(first, count)
+    if (codeFromEnd(second, count) !== code || codeFromEnd(middle, count) !== code || codeFromEnd(last, count) !== code) break
+  }
+  return count
+}
+
+function someOf (keys: readonly string[]): [string, string, string, string] {
+  return [keys[0]!, keys[1]!, keys[keys.length >> 1]!, keys.at(-1)!]
+}
+
+function codeFromEnd (key: string, count: number): number {
+  return key.charCodeAt(key.length - 1 - count)
+}
+
+/** How many characters are hashed where keys begin to differ, and as many where they differ last: in a number, an id or a name at either end. */
+const FEW = 4
+
+/** @param start how many characters at the start, and `end` at the end, most keys have in common */
+function hashEnds (key: string, start: number, end: number): number {
+  const last = key.length - end - FEW
+  if (last < 0 || start + FEW > key.length) return hashStart(key)
+  return finish(hashFew(key, start) ^ Math.imul(hashFew(key, last), 31) ^ key.length)
 }
 
 /** Two characters at a time, as neither has to wait for the other. */
-function hash (key: string, from: number, hashed: number): number {
-  const end = Math.min(key.length, from + hashed)
-  let [one, other] = [key.length, 0]
-  let index = from + 1
-  for (; index < end; index += 2) {
-    one = (Math.imul(one, 31) + key.charCodeAt(index - 1)) | 0
-    other = (Math.imul(other, 37) + key.charCodeAt(index)) | 0
-  }
-  if (index === end) one = (Math.imul(one, 31) + key.charCodeAt(index - 1)) | 0
-  return Math.imul(one ^ other, 0x9E3779B1) >>> 12
+function hashFew (key: string, at: number): number {
+  const one = key.charCodeAt(at) + Math.imul(key.charCodeAt(at + 1), 31)
+  const other = key.charCodeAt(at + 2) + Math.imul(key.charCodeAt(at + 3), 31)
+  return Math.imul(one, 0x85EBCA6B) ^ Math.imul(other, 0xC2B2AE35)
+}
+
+function hashStart (key: string): number {
+  let hash = key.length
+  for (let index = Math.min(key.length, MORE) - 1; index >= 0; index--) hash = (Math.imul(hash, 31) + key.charCodeAt(index)) | 0
+  return finish(hash)
+}
+
+/** The best of its bits are the upper ones. */
+function finish (hash: number): number {
+  return Math.imul(hash, 0x9E3779B1) >>> 12
 }

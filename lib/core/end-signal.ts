@@ -17,22 +17,32 @@ export interface Ender {
 }
 
 export function createEnder (): Ender {
-  const listeners = new Set<() => void>()
-  const signal = {
-    aborted: false,
-    reason: undefined as unknown,
-    addEventListener: (_type: 'abort', listener: () => void) => { listeners.add(listener) },
-    removeEventListener: (_type: 'abort', listener: () => void) => { listeners.delete(listener) }
+  return new Ending()
+}
+
+/** A class, because there is one for every batch. */
+class Ending implements Ender, EndSignal {
+  aborted = false
+  reason: unknown = undefined
+  #listeners: Set<() => void> | undefined = undefined
+
+  get signal (): EndSignal { return this }
+
+  addEventListener (_type: 'abort', listener: () => void): void {
+    this.#listeners ??= new Set()
+    this.#listeners.add(listener)
   }
-  return {
-    signal,
-    abort (reason) {
-      if (signal.aborted) return
-      signal.aborted = true
-      signal.reason = reason
-      for (const listener of listeners) listener()
-      listeners.clear()
-    }
+
+  removeEventListener (_type: 'abort', listener: () => void): void {
+    this.#listeners?.delete(listener)
+  }
+
+  abort (reason: unknown): void {
+    if (this.aborted) return
+    this.aborted = true
+    this.reason = reason
+    for (const listener of this.#listeners ?? []) listener()
+    this.#listeners = undefined
   }
 }
 

@@ -1,6 +1,7 @@
 // What an app is told of the errors that items have failed with.
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { FailureDetail, Key } from '../../schemas/index.js'
+import { configOf } from './arrival.js'
 import { logItemFailure } from './item-log.js'
 
 /** The item that has failed. */
@@ -28,7 +29,7 @@ export interface FailureBook {
 
 /** The book for the batch that a reply is the answer to. */
 export function bookOf ({ request, log }: FastifyReply): FailureBook {
-  return { log, request, onItemError: request.routeOptions.config.onItemError }
+  return { log, request, onItemError: configOf(request).onItemError }
 }
 
 /** Notes that an item has failed, and why. Never throws. */

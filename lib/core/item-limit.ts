@@ -1,6 +1,7 @@
 // A rate limit that counts items, so that a batch is no way around it.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { rateLimited, RateLimited } from '../errors.js'
+import { configOf } from './arrival.js'
 
 /** What `app.createRateLimit()` of @fastify/rate-limit gives back. */
 export type CheckLimit = (request: FastifyRequest, options?: { increment?: boolean }) => Promise<LimitState>
@@ -23,7 +24,7 @@ const limits = new WeakMap<FastifyRequest, CheckLimit>()
  */
 export function limitItems (check: CheckLimit): (request: FastifyRequest, reply: FastifyReply) => Promise<void> {
   return async (request, reply) => {
-    if (request.routeOptions.config.multiStatusStream !== undefined) {
+    if (configOf(request).multiStatusStream !== undefined) {
       limits.set(request, check)
       return
     }

@@ -22,18 +22,18 @@ interface Run<T, R, C extends WorkerContext = WorkerContext> {
   readonly canceller: Canceller
   /** How many lanes have not come to their end. */
   lanes: number
-  /** To be called when all have. */
-  readonly end: () => void
-  /** To be called with the error of one that cannot go on. */
-  readonly fail: (error: unknown) => void
   failures: number
   readonly pace: Pace
   /** A turn of the event loop that every lane waits for. */
   turn: Promise<void> | undefined
   /** Set once no further item may start. */
   halted: (() => ItemError) | undefined
-  /** Set once nobody takes outcomes any more. */
-  isLeft: boolean
+  /** Whether the source has nothing more. */
+  isDrained: boolean
+  /** Why nobody takes outcomes any more. */
+  left: { readonly error: unknown } | undefined
+  /** Called when all lanes have come to their end, or one cannot go on. */
+  onEnd: (() => void) | undefined
 }
 
 /** Works on one item at a time. */
@@ -54,40 +54,58 @@ export interface RunOptions<T> extends Omit<SettleOptions<T>, 'signal'> {
   signal?: EndSignal | undefined
 }
 
-/** Works through a source; the options must have been checked. */
-export async function settleSource<T, R, C extends WorkerContext> (
+/**
+ * Works through a source; the options must have been checked.
+ * @returns undefined where all is done already, as when no worker has to be waited for
+ */
+export function settleSource<T, R, C extends WorkerContext> (
   source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
-): Promise<void> {
+): Promise<void> | undefined {
   const { concurrency = 16, signal } = options
-  const lanes = Math.min(concurrency, source.size)
-  if (lanes === 0) return
-  let abort!: () => void
-  try {
-    await new Promise<void>((resolve, reject) => {
-      const run: Run<T, R, C> = {
-        source,
-        worker,
-        newAttempt,
-        options,
-        deliver,
-        canceller: createCanceller(),
-        lanes,
-        end: resolve,
-        fail: reject,
-        failures: 0,
-        pace: newPace(),
-        turn: undefined,
-        halted: undefined,
-        isLeft: false
-      }
-      abort = () => haltNow(run, signal?.reason)
-      if (signal?.aborted) abort()
-      signal?.addEventListener('abort', abort)
-      for (let lane = lanes; lane > 0; lane--) workThrough(run, newLane(run))
-    })
-  } finally {
-    signal?.removeEventListener('abort', abort)
+  const run: Run<T, R, C> = {
+    source,
+    worker,
+    newAttempt,
+    options,
+    deliver,
+    canceller: createCanceller(),
+    lanes: Math.min(concurrency, source.size),
+    failures: 0,
+    pace: newPace(),
+    turn: undefined,
+    halted: undefined,
+    isDrained: false,
+    left: undefined,
+    onEnd: undefined
   }
+  const abort = () => haltNow(run, signal?.reason)
+  if (signal?.aborted) abort()
+  signal?.addEventListener('abort', abort)
+  startLanes(run)
+  if (!isOver(run)) return waitForEnd(run).finally(() => signal?.removeEventListener('abort', abort))
+  signal?.removeEventListener('abort', abort)
+  return run.left === undefined ? undefined : Promise.reject(run.left.error)
+}
+
+/** Starts no more lanes than there is work for, as there is none left where no worker had to be waited for. */
+function startLanes<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
+  for (let left = run.lanes; left > 0; left--) {
+    if (run.isDrained) {
+      run.lanes -= left
+      return
+    }
+    workThrough(run, newLane(run))
+  }
+}
+
+function isOver<T, R, C extends WorkerContext> ({ lanes, left }: Run<T, R, C>): boolean {
+  return lanes === 0 || left !== undefined
+}
+
+function waitForEnd<T, R, C extends WorkerContext> (run: Run<T, R, C>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    run.onEnd = () => run.left === undefined ? resolve() : reject(run.left.error)
+  })
 }
 
 /** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
@@ -127,7 +145,7 @@ async function workThrough<T, R, C extends WorkerContext> (run: Run<T, R, C>, la
       }
       if (lane.index === undefined) {
         while (run.turn !== undefined) await run.turn
-        const taken = run.isLeft ? undefined : run.source.take()
+        const taken = run.left === undefined ? run.source.take() : undefined
         const next = taken instanceof Promise ? await taken : taken
         if (next === undefined) break
         outcome = takeUp(run, lane, next)
@@ -143,7 +161,8 @@ async function workThrough<T, R, C extends WorkerContext> (run: Run<T, R, C>, la
       }
       if (lane.isBegun && !finishAttempt(lane.watch)) return
     }
-    if (--run.lanes === 0) run.end()
+    run.isDrained = true
+    if (--run.lanes === 0) run.onEnd?.()
   } catch (error) {
     leave(run, error)
   }
@@ -151,9 +170,9 @@ async function workThrough<T, R, C extends WorkerContext> (run: Run<T, R, C>, la
 
 /** Ends a batch whose outcomes nobody takes any more. */
 function leave<T, R, C extends WorkerContext> (run: Run<T, R, C>, error: unknown): void {
-  run.isLeft = true
+  run.left ??= { error }
   haltNow(run)
-  run.fail(error)
+  run.onEnd?.()
 }
 
 /** @returns the outcome of what is not to be run */
@@ -191,7 +210,7 @@ function deliver<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T
   const { index, item } = lane
   lane.index = lane.item = undefined
   lane.isBegun = false
-  if (run.isLeft) return
+  if (run.left !== undefined) return
   const delivered = run.deliver(outcome, index!, item)
   if (noteSettled(run.pace)) run.turn ??= nextTurn(run)
   if (outcome.status === 'rejected') noteFailure(run)
@@ -215,11 +234,11 @@ function pause<T, R, C extends WorkerContext> (run: Run<T, R, C>, ms: number): P
   return new Promise(resolve => {
     const end = () => {
       clearTimeout(timer)
-      run.canceller.listeners.delete(end)
+      run.canceller.remove(end)
       resolve()
     }
     const timer = setTimeout(end, ms)
-    run.canceller.listeners.add(end)
+    run.canceller.add(end)
   })
 }
 

@@ -58,12 +58,12 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
       // A request whose body came in only now.
       if (isClosing) closeConnection(reply)
       if (isOver) ender.abort(serverClosing())
-      const end = new Promise<void>(resolve => raw.once('close', () => {
+      const leave = active.add({ ender, reply })
+      // Not once, which costs a wrapper: it is closed no more than once.
+      raw.on('close', () => {
         leave()
         if (!raw.writableFinished) abort()
-        resolve()
-      }))
-      const leave = active.add({ ender, reply, end })
+      })
       return ender.signal
     }
   }
@@ -73,7 +73,6 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
 interface InProgress {
   readonly ender: Ender
   readonly reply: FastifyReply
-  readonly end: Promise<void>
 }
 
 /** After its answer, because the app would wait for a connection that is idle again. HTTP/2 has other ways. */
@@ -85,7 +84,11 @@ const serverClosing = () => notRun('Server closing')
 
 /** Resolves when no batch is in progress any more, also none that began after this was asked. */
 async function ended (active: Roster<InProgress>): Promise<void> {
-  for (let some = active.all(); some.length > 0; some = active.all()) await Promise.all(some.map(({ end }) => end))
+  for (let some = active.all(); some.length > 0; some = active.all()) await Promise.all(some.map(closed))
+}
+
+function closed ({ reply: { raw } }: InProgress): Promise<unknown> {
+  return new Promise(resolve => raw.once('close', resolve))
 }
 
 /** Milliseconds to send the answers of batches that the closing has ended; who does not read theirs is cut off then. */

@@ -3,9 +3,11 @@ import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { generic, type AnyContract, type Key } from '../../schemas/index.js'
 import { makeBody, textAround, plainFrame } from './answer-body.js'
+import { configOf } from './arrival.js'
 import { bookOf, noteFailure } from './item-error.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { reportAnswer } from './report-results.js'
+import { keysOfValid } from './items.js'
 import { areMany, assembleResults, followItems, wordInTurns, wordResults } from './results.js'
 import { serializerOf, type Serialization } from './serializer.js'
 import type { Frame } from './sheet.js'
@@ -68,29 +70,31 @@ async function collect (results: AsyncIterable<unknown>): Promise<{ given: unkno
 function answer (
   reply: FastifyReply, given: readonly unknown[], options: MultiStatusOptions, isBroken = false
 ): FastifyReply | Promise<FastifyReply> {
-  const contract = options.contract ?? reply.request.routeOptions.config.multiStatus
+  const { contract = configOf(reply.request).multiStatus, status } = options
   const batch = reply.request.multiStatusBatch ?? undefined
-  const words = contract ?? generic
-  const send = (results: readonly unknown[]) => {
-    const keys = batch?.keys ?? options.keys ?? []
-    return sendResults(reply, words, { results, contract, keys, status: options.status, minimal: honourPreferences(reply, contract) })
-  }
+  const plan = { contract, keys: batch?.keys ?? options.keys ?? [], status }
+  if (batch !== undefined && given === batch.results) return sendResults(reply, given, plan)
 
-  if (batch !== undefined && given === batch.results) return send(given)
-  const keys = options.keys ?? batch?.places.map(place => batch.keys[place]!) ?? []
+  const words = contract ?? generic
+  const keys = options.keys ?? (batch === undefined ? [] : keysOfValid(batch))
   const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
   const items = { keys: inOrder ? keys : [], places: batch?.places }
   const book = bookOf(reply)
   const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
-  if (!areMany(given)) return send(assemble(wordResults(given, words, items, book)))
-  return wordInTurns(given, words, items, book).then(worded => send(assemble(worded)))
+  if (!areMany(given)) return sendResults(reply, assemble(wordResults(given, words, items, book)), plan)
+  return wordInTurns(given, words, items, book).then(worded => sendResults(reply, assemble(worded), plan))
 }
 
-function sendResults (reply: FastifyReply, { envelope }: AnyContract, plan: Plan): FastifyReply {
+function sendResults (reply: FastifyReply, results: readonly unknown[], { contract, keys, status }: Omit<Plan, 'results' | 'minimal'>): FastifyReply {
+  const plan: Plan = { results, contract, keys, status, minimal: honourPreferences(reply, contract) }
   if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
   // A large body is a stream, of which Fastify's types know nothing here.
   reply.code(207).serializer((payload: unknown) => serialize(reply, payload, plan) as string)
-  return reply.send({ [envelope]: plan.results })
+  return reply.send({ [envelopeOf(contract)]: results })
+}
+
+function envelopeOf ({ envelope }: AnyContract = generic): string {
+  return envelope
 }
 
 /** Whether the client prefers, and can have, successes with only key and status. */
@@ -116,7 +120,7 @@ interface Plan {
  * put beside or around the results stays; a payload without the results is the app's own affair.
  */
 function serialize (reply: FastifyReply, payload: unknown, plan: Plan): string | Readable {
-  const { envelope } = plan.contract ?? generic
+  const envelope = envelopeOf(plan.contract)
   const own = (payload as Record<string, unknown> | null | undefined)?.[envelope]
   const results = Array.isArray(own) ? own : plan.results
   if (results === own && Object.keys(payload as object).length === 1) return makeResults(reply, results, plainFrame(envelope), plan)
@@ -129,9 +133,9 @@ function makeResults (
 ): string | Readable {
   const book = bookOf(reply)
   let refused: Set<number> | undefined
-  const serialization = serializerOf(contract, () => reply.server.getSchemas())(results, frame, {
+  const serialization = serializerOf(contract, reply.server)(results, frame, {
     minimal,
-    keyAt: index => keys[index] ?? null,
+    keys,
     onInvalid (index, key, why) {
       refused ??= new Set()
       refused.add(index)

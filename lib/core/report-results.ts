@@ -1,7 +1,8 @@
 // Reports a batch whose results are all there.
 import type { FastifyReply } from 'fastify'
 import { generic, type AnyContract, type Key } from '../../schemas/index.js'
-import { batchOf, beginReport, type ItemVerdict, type ReportedBatch } from './report.js'
+import { configOf } from './arrival.js'
+import { batchOf, beginReport, endReport, reportItem, wantsItem, type ItemVerdict, type ReportedBatch } from './report.js'
 import { isFailureWord } from './serializer.js'
 
 /** Results as they are answered. */
@@ -22,7 +23,7 @@ export const REPORTED = Symbol.for('fastify-multi-status.reported')
 
 /** Reports the batch that a reply answers. */
 export function reportAnswer (reply: FastifyReply, reported: Reported): void {
-  if (!(REPORTED in reply.routeOptions.config)) reportResults(batchOf(reply), reported)
+  if (!(REPORTED in configOf(reply.request))) reportResults(batchOf(reply), reported)
 }
 
 /** Looks at no more results than somebody wants to hear of. */
@@ -30,13 +31,13 @@ export function reportResults (batch: ReportedBatch, reported: Reported): void {
   const { total, failed } = reported
   const report = beginReport(batch)
   let left = failed
-  const results = report.wants(left > 0) ? reported.results() : []
-  for (let index = 0; index < results.length && report.wants(left > 0); index++) {
+  const results = wantsItem(report, left > 0) ? reported.results() : []
+  for (let index = 0; index < results.length && wantsItem(report, left > 0); index++) {
     const verdict = judge(results[index], index, reported)
     if (verdict.failed) left--
-    report.note(verdict)
+    reportItem(report, verdict)
   }
-  report.end({ total, failed })
+  endReport(report, { total, failed })
 }
 
 function judge (result: unknown, index: number, { contract, keys, refused }: Reported): ItemVerdict {

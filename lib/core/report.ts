@@ -1,7 +1,8 @@
 // Tells of batches once it is known what became of them: a line in the log, and events for whoever listens.
 import { channel } from 'node:diagnostics_channel'
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { Key } from '../../schemas/index.js'
+import { configOf } from './arrival.js'
 import { showKey } from './item-log.js'
 
 /** What subscribers of the diagnostics channel `fastify-multi-status:batch` get, for every batch that has ended. */
@@ -45,16 +46,17 @@ export interface ReportedBatch {
   readonly method: string
   readonly log: FastifyBaseLogger
   readonly request: FastifyRequest | undefined
-  /** Milliseconds since the request. */
-  ms (): number
+  /** When the request began, in the milliseconds of `performance.now()`. */
+  readonly start: number
 }
 
 /** The report of one batch. */
 export interface Report {
-  /** Whether anything is still to be told of an item, be it only that its key is one of the first that failed. */
-  wants (failed: boolean): boolean
-  note (item: ItemVerdict): void
-  end (verdict: BatchVerdict): void
+  readonly batch: ReportedBatch
+  /** Whether somebody wants to hear of every item. */
+  readonly isDetailed: boolean
+  /** The keys of the first items that failed; undefined as long as none has. */
+  failing: (Key | null)[] | undefined
 }
 
 const batches = channel('fastify-multi-status:batch')
@@ -63,30 +65,43 @@ const items = channel('fastify-multi-status:item')
 /** How many failing keys a line names. */
 const SHOWN = 5
 
-/** Begins to report a batch. Who listens is asked once. */
-export function beginReport ({ route, method, log, request, ms }: ReportedBatch): Report {
-  const isHeard = items.hasSubscribers
-  const isDebugged = hasDebug(log)
-  const failing: (Key | null)[] = []
+/** Begins to report a batch. Whether somebody wants to hear of every item is asked once. */
+export function beginReport (batch: ReportedBatch): Report {
+  return { batch, isDetailed: items.hasSubscribers || hasDebug(batch.log), failing: undefined }
+}
 
-  return {
-    wants: failed => isHeard || isDebugged || (failed && failing.length < SHOWN),
-    note ({ index, key, failed, code }) {
-      if (failed && failing.length < SHOWN) failing.push(showKey(key))
-      if (isHeard) items.publish({ route, method, index, key, failed, code, request } satisfies ItemEvent)
-      if (isDebugged) log.debug({ index, key: showKey(key), failed, code }, failed ? 'item has failed' : 'item has succeeded')
-    },
-    end ({ total, failed, isCut = false }) {
-      const counts = { route, method, total, succeeded: total - failed, failed, ms: ms() }
-      if (batches.hasSubscribers) batches.publish({ ...counts, isCut, request } satisfies BatchEvent)
-      counts.ms = Math.round(counts.ms)
-      // Put in one by one, because spreading what is mostly not there costs more than all the rest.
-      const line: typeof counts & { failing?: typeof failing, isCut?: true } = counts
-      if (failed > 0) line.failing = failing
-      if (isCut) line.isCut = isCut
-      log.info(line, 'batch ended')
-    }
-  }
+/** Whether anything is still to be told of an item, be it only that its key is one of the first that failed. */
+export function wantsItem ({ isDetailed, failing }: Report, failed: boolean): boolean {
+  return isDetailed || (failed && (failing === undefined || failing.length < SHOWN))
+}
+
+/** Reports one item. */
+export function reportItem (report: Report, item: ItemVerdict): void {
+  if (item.failed) noteFailing(report, item.key)
+  if (report.isDetailed) tellOfItem(report.batch, item)
+}
+
+function noteFailing (report: Report, key: Key | null): void {
+  const failing = report.failing ??= []
+  if (failing.length < SHOWN) failing.push(showKey(key))
+}
+
+function tellOfItem ({ route, method, log, request }: ReportedBatch, { index, key, failed, code }: ItemVerdict): void {
+  if (items.hasSubscribers) items.publish({ route, method, index, key, failed, code, request } satisfies ItemEvent)
+  if (hasDebug(log)) log.debug({ index, key: showKey(key), failed, code }, failed ? 'item has failed' : 'item has succeeded')
+}
+
+/** Reports the batch itself. */
+export function endReport ({ batch, failing }: Report, { total, failed, isCut = false }: BatchVerdict): void {
+  const { route, method, log, request, start } = batch
+  const counts = { route, method, total, succeeded: total - failed, failed, ms: performance.now() - start }
+  if (batches.hasSubscribers) batches.publish({ ...counts, isCut, request } satisfies BatchEvent)
+  counts.ms = Math.round(counts.ms)
+  // Put in one by one, because spreading what is mostly not there costs more than all the rest.
+  const line: typeof counts & { failing?: (Key | null)[], isCut?: true } = counts
+  if (failing !== undefined) line.failing = failing
+  if (isCut) line.isCut = isCut
+  log.info(line, 'batch ended')
 }
 
 /** Loggers other than pino may not say; they are not asked for one line per item. */
@@ -95,20 +110,10 @@ function hasDebug (log: FastifyBaseLogger): boolean {
   return isLevelEnabled !== undefined && isLevelEnabled.call(log, 'debug')
 }
 
-/** Lets every request of the app know when it began, which Fastify itself measures only for its log. */
-export function timeRequests (app: FastifyInstance): void {
-  app.decorateRequest('multiStatusStart', 0)
-  app.addHook('onRequest', (request, _reply, next) => {
-    request.multiStatusStart = performance.now()
-    next()
-  })
-}
-
 /** The batch that a reply is the answer to. */
 export function batchOf ({ request, log }: FastifyReply): ReportedBatch {
   // Where no route was found, there is none that could be named.
-  const { method, multiStatusStart, routeOptions: { url = '' } } = request
-  return { log, request, method, route: url, ms: () => performance.now() - multiStatusStart }
+  return { log, request, method: request.method, route: configOf(request).url ?? '', start: request.multiStatusStart }
 }
 
 /** The same, of which nothing is left but what is needed to report it when the request has long been answered. */

@@ -71,13 +71,14 @@ export function wordOutcome (outcome: Outcome, contract: AnyContract, key: Key |
  */
 export function followItems (given: readonly unknown[], keys: readonly (Key | null)[], name: string): boolean {
   let known: Set<unknown> | undefined
-  return given.every((one, index) => {
-    const own = readKey(one, name)
+  for (let index = 0; index < given.length; index++) {
+    const own = readKey(given[index], name)
     const key = keys[index] ?? null
-    if (own === null || own === key) return true
+    if (own === null || own === key) continue
     known ??= new Set(keys)
-    return (key === null || mayBeOutcome(one)) && !known.has(own)
-  })
+    if ((key !== null && !mayBeOutcome(given[index])) || known.has(own)) return false
+  }
+  return true
 }
 
 /**
@@ -119,8 +120,8 @@ function mayBeOutcome (one: unknown): one is Outcome {
  */
 export function assembleResults (
   results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureBook
-): unknown[] {
-  if (inOrder && batch.invalid.size === 0 && results.length === batch.total) return [...results]
+): readonly unknown[] {
+  if (inOrder && batch.invalid.size === 0 && results.length === batch.total) return results
   const found = inOrder ? undefined : matchByKey(results, batch, contract.key, book)
   let next = 0
   return batch.keys.map((key, place) => {

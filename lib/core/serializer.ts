@@ -8,8 +8,8 @@ import { chooseSheet, minimalSheet, type Frame, type NewSheet } from './sheet.js
 export interface SerializeContext {
   /** Whether a success is to have only its key and status, although it must be right as a whole. */
   readonly minimal?: boolean
-  /** The key of the item at this place, for a result that may not know it. @default the result's own is all that is known */
-  keyAt? (index: number): Key | null
+  /** The keys of the items, for results that may not know theirs. @default a result's own is all that is known */
+  readonly keys?: readonly (Key | null)[]
   /** Called for every result that does not fit the contract. */
   onInvalid (index: number, key: Key | null, why: string): void
 }
@@ -48,16 +48,19 @@ const NO_FRAME: Frame = { head: '', tail: '' }
 
 const compiled = new WeakMap<AnyContract, SerializeResults>()
 
+/** What gives the schemas that a contract may refer to, as an app does. */
+export interface SchemaOwner { getSchemas (): SharedSchemas }
+
 /**
  * The serializer of a contract, compiled when first asked for; without a contract, one that takes any object.
- * @param getSchemas gives the schemas that the contract may refer to
+ * @param owner of the schemas that the contract may refer to
  */
-export function serializerOf (contract: AnyContract | undefined, getSchemas: () => SharedSchemas): SerializeResults {
+export function serializerOf (contract: AnyContract | undefined, owner: SchemaOwner): SerializeResults {
   if (contract === undefined) return serializeAnything
   let serialize = compiled.get(contract)
   if (serialize === undefined) {
     // Whose schemas refer to nothing is not to suffer from what else the app has.
-    const shared = JSON.stringify(contract.schemas.body).includes('"$ref":') ? getSchemas() : {}
+    const shared = JSON.stringify(contract.schemas.body).includes('"$ref":') ? owner.getSchemas() : {}
     serialize = compileSerializer(contract, shared)
     compiled.set(contract, serialize)
   }
@@ -95,7 +98,7 @@ function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSche
   const serializeFailure = compileJson(contract.schemas.failure, shared)
   const isKey = compileCheck(contract.schemas.key, shared)
 
-  return (results, frame, { minimal = false, keyAt, onInvalid }) => {
+  return (results, frame, { minimal = false, keys, onInvalid }) => {
     const sheet = (minimal ? plan.newMinimalSheet : plan.newSheet)(frame)
     const total = results.length
     let failedSlowly = 0
@@ -109,7 +112,7 @@ function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSche
     }
 
     function refuse (result: unknown, why: string): string {
-      const key = keyIn(result, contract.key, isKey) ?? keyAt?.(index) ?? null
+      const key = keyIn(result, contract.key, isKey) ?? keys?.[index] ?? null
       onInvalid(index, key, why)
       return serializeFailure(contract.fail(key, toFailure(invalidResult())))
     }

@@ -10,7 +10,7 @@ import { compileKeyRules } from './item-keys.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
 import { settleSource } from './lanes.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
-import { batchOf, beginReport } from './report.js'
+import { batchOf, beginReport, endReport, reportItem, wantsItem } from './report.js'
 import { wordOutcome } from './results.js'
 import { serializeAlone, serializerOf, type SerializeContext } from './serializer.js'
 import type { SettleOptions } from './settle-options.js'
@@ -56,7 +56,7 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
       validateItem: compile(settings.item),
       parse: createParser(app)
     })
-    serializerOf(settings.contract, () => app.getSchemas())
+    serializerOf(settings.contract, app)
   })
 }
 
@@ -114,11 +114,11 @@ async function answer (
       const written = writeLine(outcome, index, line)
       total++
       if (written.failed) failed++
-      if (report.wants(written.failed)) report.note({ index, key: line?.key ?? null, ...written })
+      if (wantsItem(report, written.failed)) reportItem(report, { index, key: line?.key ?? null, ...written })
       return output.write(written.text)
     }, newAttempt)
   const isCut = !source.isComplete() || signal.aborted
-  report.end({ total, failed, isCut })
+  endReport(report, { total, failed, isCut })
   if (!isCut) {
     output.write(JSON.stringify({ summary: { total, succeeded: total - failed, failed } }) + '\n')
   }
@@ -145,7 +145,7 @@ function closeSoon ({ raw: request }: FastifyRequest, { raw: response }: Fastify
 type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | undefined) => { text: string, failed: boolean, code: string | undefined }
 
 function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: boolean): WriteLine {
-  const serialize = serializerOf(contract, () => reply.server.getSchemas())
+  const serialize = serializerOf(contract, reply.server)
   const book = bookOf(reply)
   return (outcome, index, line) => {
     const key = line?.key ?? null

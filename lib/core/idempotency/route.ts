@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import {
   IdempotencyAnswerLost, IdempotencyInFlight, IdempotencyKeyMalformed, IdempotencyKeyMissing, IdempotencyKeyUnusable, IdempotencyMismatch
 } from '../../errors.js'
+import { configOf } from '../arrival.js'
 import { documentIdempotency } from './documentation.js'
 import { fingerprintOf, isUnread } from './fingerprint.js'
 import { parseIdempotencyKey } from './key.js'
@@ -101,8 +102,7 @@ async function claimKey (request: FastifyRequest, reply: FastifyReply, keyed: Ke
 
 /** A key is one of its route and its principal; hashed, it is short and has no character that a store could mind. */
 async function scopeKey (request: FastifyRequest, key: string, { principal }: IdempotencySettings): Promise<string> {
-  const { method, routeOptions: { url } } = request
-  const scope = JSON.stringify([method, url, await principal?.(request) ?? null, key])
+  const scope = JSON.stringify([request.method, configOf(request).url, await principal?.(request) ?? null, key])
   return createHash('sha256').update(scope).digest('base64url')
 }
 

@@ -1,0 +1,24 @@
+// What is noted of every request when it comes.
+import type { FastifyContextConfig, FastifyInstance, FastifyRequest } from 'fastify'
+
+/** The config of a route, with what Fastify adds to it; where no route was found, there is no url. */
+export type RouteConfig = FastifyContextConfig & { readonly url?: string }
+
+/**
+ * Notes when each request of the app began, which Fastify itself measures only for its log, and the config of its route:
+ * once, because Fastify makes an object of a dozen members whenever it is asked.
+ */
+export function noteArrivals (app: FastifyInstance): void {
+  app.decorateRequest('multiStatusStart', 0)
+  app.decorateRequest('multiStatusConfig', null)
+  app.addHook('onRequest', (request, _reply, next) => {
+    request.multiStatusStart = performance.now()
+    request.multiStatusConfig = request.routeOptions.config
+    next()
+  })
+}
+
+/** The config of the route of a request, also of one that another hook has kept from being noted. */
+export function configOf (request: FastifyRequest): RouteConfig {
+  return request.multiStatusConfig ?? request.routeOptions.config
+}
