@@ -50,7 +50,7 @@ export function generateFill<P> (branches: Branches, stepFor: (branch: SheetBran
   const steps = [...branches].map(([status, branch], index) => ({ status, failed: branch.failed, step: stepFor(branch), name: `tool${index}` }))
   const cases = steps.map(({ status, failed, step, name }) => step === undefined
     ? ''
-    : `case ${JSON.stringify(status)}: { ${step.code(name)}${failed ? '\npage.failed++' : ''}\nbreak }`)
+    : `case ${JSON.stringify(status)}: { ${step.code(name)}${failed ? '\npage.failures++' : ''}\nbreak }`)
   const code = `'use strict'
 return function fill (page, results, index, end) {
   const { copies, base } = page

@@ -50,18 +50,18 @@ export function chooseSheet (branches: Branches, prefersCopies = enginePrefersCo
     const fill = generateFill<CopyPage>(branches, ({ shape }) => shape && copyStep(shape))
     return frame => newCopySheet(fill, frame)
   }
-  const fill = generateFill<BytePage>(branches, ({ shape }) => shape && writeStep(generateWriter(shape)))
-  return frame => newByteSheet(fill, frame)
+  const fill = generateFill<ByteSheet>(branches, ({ shape }) => shape && writeStep(generateWriter(shape)))
+  return frame => new ByteSheet(fill, frame)
 }
 
 /** Makes the sheets for `Prefer: return=minimal`, which leaves out members that are checked nevertheless. */
 export function minimalSheet (branches: Branches): NewSheet {
-  const fill = generateFill<BytePage>(branches, ({ shape, minimalShape }) => {
+  const fill = generateFill<ByteSheet>(branches, ({ shape, minimalShape }) => {
     if (shape === undefined || minimalShape === undefined) return undefined
     const [fits, write] = [isOpen(shape) ? tryWriting(shape) : tryCopying(shape), generateWriter(minimalShape)]
     return writeStep((page, result) => fits(page, result) && write(page, result))
   })
-  return frame => newByteSheet(fill, frame)
+  return frame => new ByteSheet(fill, frame)
 }
 
 function tryCopying (shape: Shape): WriteShape {
@@ -114,59 +114,75 @@ function allocate (length: number): Bytes {
   return { buffer, view: new DataView(buffer.buffer) }
 }
 
-interface BytePage extends Page {
+/** A class, as there is one for every answer; it is its own page. */
+class ByteSheet implements Sheet, Page {
+  buffer: Buffer
+  view: DataView
+  length = 0
+  isWide = false
   /** After how many bytes to stop. */
-  limit: number
-  failed: number
-}
+  limit = 0
+  failures = 0
+  readonly #fill: Fill<ByteSheet>
+  readonly #tail: string
 
-function newByteSheet (fill: Fill<BytePage>, { head, tail }: Frame): Sheet {
-  const { buffer, view } = spare ?? allocate(FIRST_BYTES)
-  const page: BytePage = { buffer, view, length: 0, isWide: false, failed: 0, limit: 0 }
-  spare = undefined
+  constructor (fill: Fill<ByteSheet>, { head, tail }: Frame) {
+    const { buffer, view } = spare ?? allocate(FIRST_BYTES)
+    spare = undefined
+    this.buffer = buffer
+    this.view = view
+    this.#fill = fill
+    this.#tail = tail
+    this.#append(head)
+  }
+
+  failed (): number {
+    return this.failures
+  }
+
+  fill (results: readonly unknown[], place: number, bytes: number): number {
+    this.limit = Math.min(bytes, MANY)
+    let next = place
+    do next = this.#fill(this, results, next, results.length)
+    while (next < results.length && this.length < bytes && this.#makeRoom(this.buffer.length >> 2))
+    return next
+  }
+
+  addJson (json: string): void {
+    this.#append(json)
+    this.buffer[this.length++] = COMMA
+  }
+
+  size (): number {
+    return this.length
+  }
+
+  take (isLast: boolean): string {
+    if (isLast) {
+      if (this.buffer[this.length - 1] === COMMA) this.length--
+      this.#append(this.#tail)
+    }
+    const text = this.buffer.toString(this.isWide ? 'utf8' : 'latin1', 0, this.length)
+    this.length = 0
+    if (isLast && this.buffer.length <= SPARE_BYTES) spare = { buffer: this.buffer, view: this.view }
+    return text
+  }
 
   /** @returns whether there was none */
-  function makeRoom (bytes: number): boolean {
-    if (page.length + bytes <= page.buffer.length) return false
-    const larger = allocate(Math.max(page.buffer.length * 2, page.length + bytes))
-    page.buffer.copy(larger.buffer, 0, 0, page.length)
-    page.buffer = larger.buffer
-    page.view = larger.view
+  #makeRoom (bytes: number): boolean {
+    if (this.length + bytes <= this.buffer.length) return false
+    const { buffer, view } = allocate(Math.max(this.buffer.length * 2, this.length + bytes))
+    this.buffer.copy(buffer, 0, 0, this.length)
+    this.buffer = buffer
+    this.view = view
     return true
   }
 
-  function append (text: string): void {
-    makeRoom(text.length * UTF8 + 1)
-    const written = page.buffer.write(text, page.length, 'utf8')
-    if (written !== text.length) page.isWide = true
-    page.length += written
-  }
-
-  append(head)
-  return {
-    failed: () => page.failed,
-    fill (results, place, bytes) {
-      page.limit = Math.min(bytes, MANY)
-      let next = place
-      do next = fill(page, results, next, results.length)
-      while (next < results.length && page.length < bytes && makeRoom(page.buffer.length >> 2))
-      return next
-    },
-    addJson (json) {
-      append(json)
-      page.buffer[page.length++] = COMMA
-    },
-    size: () => page.length,
-    take (isLast) {
-      if (isLast) {
-        if (page.buffer[page.length - 1] === COMMA) page.length--
-        append(tail)
-      }
-      const text = page.buffer.toString(page.isWide ? 'utf8' : 'latin1', 0, page.length)
-      page.length = 0
-      if (isLast && page.buffer.length <= SPARE_BYTES) spare = { buffer: page.buffer, view: page.view }
-      return text
-    }
+  #append (text: string): void {
+    this.#makeRoom(text.length * UTF8 + 1)
+    const written = this.buffer.write(text, this.length, 'utf8')
+    if (written !== text.length) this.isWide = true
+    this.length += written
   }
 }
 
@@ -174,7 +190,7 @@ interface CopyPage {
   copies: unknown[]
   /** The place of the first of them. */
   base: number
-  failed: number
+  failures: number
 }
 
 /** After so many copies it is known about how long one is. */
@@ -184,13 +200,13 @@ const SAMPLE = 8
 const ROOM = 2048
 
 function newCopySheet (fill: Fill<CopyPage>, { head, tail, envelope }: Frame): Sheet {
-  const page: CopyPage = { copies: [], base: 0, failed: 0 }
+  const page: CopyPage = { copies: [], base: 0, failures: 0 }
   let start = head
   let size = 0
   let count = 0
 
   return {
-    failed: () => page.failed,
+    failed: () => page.failures,
     fill (results, place, bytes) {
       if (count === 0) page.copies = new Array(Math.min(results.length - place, ROOM))
       let next = place
