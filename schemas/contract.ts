@@ -2,7 +2,7 @@
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import { failureMembers, type FailureDetail } from './failure.js'
 import { checkVocabulary, dataFor, type Vocabulary } from './vocabulary.js'
-import { addData, addDetail, startResult } from './wording.js'
+import { addData, addDetail, startResult, wordBare } from './wording.js'
 
 export type { Vocabulary } from './vocabulary.js'
 
@@ -143,7 +143,7 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
       body: Type.Object({ [envelope]: Type.Array(result, { description: 'One result per item, in request order' }) })
     },
     succeed: (id, given) => {
-      if (given === undefined) return startResult(key, id ?? null, successWords[0])
+      if (given === undefined) return wordBare(key, id ?? null, successWords[0])
       const { [key]: own = id ?? null, status = successWords[0] } = given as Record<string, unknown>
       return addData(startResult(key, own, status), given, key)
     },

@@ -1,8 +1,16 @@
 // Makes results, member by member.
 import type { FailureDetail } from './failure.js'
-import { PlainObject } from './plain-object.js'
+import { PlainObject, PlainPair } from './plain-object.js'
 
-/** A result that has no more than its first two members. */
+/** A success that carries nothing. */
+export function wordBare (key: string, id: unknown, status: unknown): object {
+  const result = new PlainPair()
+  result[key] = id
+  result.status = status
+  return result
+}
+
+/** A result that has no more than its first two members yet. */
 export function startResult (key: string, id: unknown, status: unknown): Record<string, unknown> {
   const result = new PlainObject()
   result[key] = id
