@@ -194,7 +194,7 @@ interface CopyPage {
 }
 
 /** After so many copies it is known about how long one is. */
-const SAMPLE = 8
+const SAMPLE = 4
 
 /** For so many, room is made at once. */
 const ROOM = 2048
