@@ -294,6 +294,22 @@ t.test('two items with one key are a whole-request error that names the keys', a
   t.strictSame(ran, [])
 })
 
+t.test('keys that look alike for long are told apart all the same', async t => {
+  const { post } = await buildThings(t, Things)
+  // The first one has another start and another end.
+  const thingsOf = (key: (n: number) => string) => ['b', ...Array.from({ length: 40 }, (_, n) => key((n * 7) % 40))].map(id => ({ id, n: 1 }))
+  const [near, far] = ['z'.repeat(9), 'z'.repeat(90)]
+
+  for (const around of [near, far]) {
+    const distinct = await post(thingsOf(n => `a${around}${n}${around}a`))
+    t.equal(distinct.headers['multi-status'], 'total=41, succeeded=41, failed=0')
+    const twice = await post(thingsOf(n => `a${around}${n === 8 ? 5 : n}${around}a`))
+    t.match(twice.json(), { code: 'DUPLICATE_KEYS', message: new RegExp(`more than once: "a${around}`.slice(0, 80)) })
+  }
+  const within = await post(['aa', 'aazaa', 'aabaa', 'aacaa'].map(id => ({ id, n: 1 })))
+  t.equal(within.headers['multi-status'], 'total=4, succeeded=4, failed=0')
+})
+
 t.test('a number and a string are two keys, and items without a usable key collide with none', async t => {
   const { post } = await buildThings(t, Things)
 

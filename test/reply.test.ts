@@ -45,6 +45,17 @@ const fulfilled = (value: unknown) => ({ status: 'fulfilled', value })
 const rejected = (reason: unknown) => ({ status: 'rejected', reason })
 const abc = [{ email: 'a' }, { email: 'b' }, { email: 'c' }]
 
+t.test('a hook of the app that comes before the plugin can answer too', async t => {
+  const refused = [{ email: 'a@b.org', status: 'rejected', message: 'Not now' }]
+  const { response } = await ask(t, {
+    results: [], route: withContract, before: app => app.addHook('onRequest', async (_request, reply) => reply.multiStatus(refused))
+  })
+
+  t.equal(response.statusCode, 207)
+  t.equal(response.headers['multi-status'], 'total=1, succeeded=0, failed=1')
+  t.strictSame(response.json(), { results: refused })
+})
+
 t.test('results are answered as they are, in the envelope of the contract', async t => {
   const { response, errors } = await ask(t, {
     route: withContract, results: [created('a', 1), { email: 'b', status: 'rejected', message: 'Taken' }, created('c', 3)]

@@ -101,6 +101,20 @@ t.test('whichever way a result goes, the answer is the same', async () => {
   }), { numRuns: 150 })
 })
 
+t.test('members that are missing are left out, of whatever is the last one, and however many there may be', async t => {
+  for (const count of [3, 12]) {
+    const maybes = Object.fromEntries(Array.from({ length: count }, (_, index) => [`m"${index}`, Type.Optional(Type.Integer())]))
+    const contract = contractOf(Type.Object({ inner: Type.Object(maybes), ...maybes }))
+    const some = fc.record(Object.fromEntries(Object.keys(maybes).map(name => [name, fc.integer()])), { requiredKeys: [] })
+    fc.assert(fc.property(fc.array(fc.tuple(some, some), { maxLength: 10 }), pairs => {
+      const results = pairs.map(([inner, rest], id) => ({ id, status: 'done', inner, ...rest }))
+      for (const prefersCopies of [false, true]) {
+        t.strictSame(JSON.parse(serialize(contract, results, prefersCopies).text), { results: JSON.parse(JSON.stringify(results)) })
+      }
+    }), { numRuns: 50 })
+  }
+})
+
 t.test('what lies in an object that leaves it open is written too', async t => {
   const open = contractOf(Type.Object({
     x: Type.Optional(Type.Unknown()),

@@ -4,7 +4,7 @@ import { getEventListeners, once } from 'node:events'
 import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { ItemError, settle, type Outcome, type SettleOptions } from '../lib/index.js'
+import { createCanceller, ItemError, settle, type Outcome, type SettleOptions } from '../lib/index.js'
 import { noteUnhandled, timers, turns } from './fixtures/leaks.js'
 
 // The tests look at the timers of the whole process.
@@ -681,6 +681,20 @@ t.test('items that cannot be iterated, and wrong options, reject with what was e
     t.ok(error instanceof TypeError)
     t.match(error, { code: 'FST_MULTI_STATUS_INVALID_OPTION', message: `fastify-multi-status: ${message}` })
   }
+})
+
+t.test('who waits for a canceller is called with the reason until it is removed, and need not have been added', async t => {
+  const canceller = createCanceller()
+  const heard: unknown[] = []
+  const [one, other] = ['one', 'other'].map(name => (reason: ItemError) => { heard.push([name, reason.code]) }) as [(reason: ItemError) => void, (reason: ItemError) => void]
+  canceller.remove(one)
+  canceller.add(one)
+  canceller.add(other)
+  canceller.remove(one)
+  canceller.cancel(new ItemError('Enough', { code: 'ENOUGH' }))
+
+  t.strictSame(heard, [['other', 'ENOUGH']])
+  t.equal(canceller.reason?.message, 'Enough')
 })
 
 t.test('a timer that could not be cleared, as where tests fake them, ends nothing that is over', async t => {

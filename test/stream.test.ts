@@ -373,3 +373,14 @@ t.test('settleEach hands out outcomes as they come, and waits for who takes them
   t.strictSame(seen, [[0, 0, 'fulfilled', 1], [1, 1, 'rejected', 2], [2, 2, 'fulfilled', 3], [3, 3, 'fulfilled', 4], [4, 4, 'fulfilled', 5], [5, undefined, 'rejected', 5]])
   await t.rejects(settleEach([1], () => 1, { concurrency: 0 }, () => {}), { code: 'FST_MULTI_STATUS_INVALID_OPTION' })
 })
+
+t.test('settleEach ends with what who takes them throws, and hands out nothing after that', async t => {
+  const seen: unknown[] = []
+  const rejection = settleEach([1, 2, 3, 4], n => n, { concurrency: 2 }, (_, index) => {
+    seen.push(index)
+    if (index > 0) throw new Error(`full at ${index}`)
+  })
+
+  await t.rejects(rejection, { message: 'full at 1' })
+  t.strictSame(seen, [0, 1])
+})
