@@ -23,7 +23,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
   const { upload, tasks, batch, docs, status, closeGrace, maxInFlight, idempotency, onItemError, prefix } = readOptions(options)
 
-  // First, so that a request of a batch is judged before other hooks work for it.
+  // First, so that a request of a batch is judged before other hooks work for it, also before its arrival is noted.
   if (batch !== false) guardRoutes(app, batch.allow)
   noteArrivals(app)
   limitRequests(app, maxInFlight)

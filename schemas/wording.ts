@@ -2,7 +2,7 @@
 import type { FailureDetail } from './failure.js'
 import { PlainObject, PlainPair } from './plain-object.js'
 
-/** A success that carries nothing. */
+/** A success that carries nothing, of which there may be very many. */
 export function wordBare (key: string, id: unknown, status: unknown): object {
   const result = new PlainPair()
   result[key] = id
@@ -10,7 +10,7 @@ export function wordBare (key: string, id: unknown, status: unknown): object {
   return result
 }
 
-/** A result that has no more than its first two members yet. */
+/** Begins a result that more is added to. */
 export function startResult (key: string, id: unknown, status: unknown): Record<string, unknown> {
   const result = new PlainObject()
   result[key] = id

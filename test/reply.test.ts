@@ -45,6 +45,27 @@ const fulfilled = (value: unknown) => ({ status: 'fulfilled', value })
 const rejected = (reason: unknown) => ({ status: 'rejected', reason })
 const abc = [{ email: 'a' }, { email: 'b' }, { email: 'c' }]
 
+t.test('a bulk route that finds nothing leaves the answer, and its words, to the handler of what is not found', async t => {
+  const lines: LogLine[] = []
+  const { response } = await ask(t, {
+    results: [],
+    route: { ...withContract, handler: async (_request, reply) => reply.callNotFound() },
+    before: app => app.setNotFoundHandler((_request, reply) => reply.multiStatus([{ id: 1, status: 'success' }, { id: 2, status: 'failed' }])),
+    onLog: line => lines.push(line)
+  })
+
+  t.strictSame(response.json(), { results: [{ id: 1, status: 'success' }, { id: 2, status: 'failed' }] })
+  t.match(lines.find(({ msg }) => msg === 'batch ended'), { route: '', total: 2, failed: 1 })
+})
+
+t.test('what is not there at all in the results is a result that does not fit', async t => {
+  const results = new Array<object>(2)
+  results[1] = created('b@b.org', 2)
+  const { response } = await ask(t, { results, route: withContract, options: { keys: ['a@b.org', 'b@b.org'] } })
+
+  t.match(response.json(), { results: [{ email: 'a@b.org', status: 'rejected', code: 'INVALID_RESULT' }, created('b@b.org', 2)] })
+})
+
 t.test('a hook of the app that comes before the plugin can answer too', async t => {
   const refused = [{ email: 'a@b.org', status: 'rejected', message: 'Not now' }]
   const { response } = await ask(t, {

@@ -18,7 +18,8 @@ export function noteArrivals (app: FastifyInstance): void {
   })
 }
 
-/** The config of the route of a request, also of one that another hook has kept from being noted. */
+/** The config of the route of a request, also of one that another hook has kept from being noted, or has sent to where no route is found. */
 export function configOf (request: FastifyRequest): RouteConfig {
-  return request.multiStatusConfig ?? request.routeOptions.config
+  const noted = request.multiStatusConfig
+  return noted !== null && (noted.url === undefined) === request.is404 ? noted : request.routeOptions.config
 }

@@ -90,7 +90,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   checkFunction('authorize', authorize)
   checkFunction('onItemError', onItemError)
   const items = Type.Array(item, { minItems: 1, maxItems })
-  const work: Work<I> = { contract: contract as AnyContract, item, itemsIn, how, authorize, perform: authorizing(handler, authorize) }
+  const work: Work<I> = { contract: contract as AnyContract, item, how, perform: authorizing(handler, authorize) }
   const shared = { ...route, method, config: { ...config, ...(onItemError !== undefined && { onItemError }) } }
   const streamRoute = stream === false ? undefined : streamingRoute({ ...shared, ...(schema && { schema }) }, work, stream === true ? {} : stream)
 
@@ -110,7 +110,9 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch
       if (!batch) throw new NotRegistered(route.url)
-      if (authorize !== undefined && readPreferences(request).strict) await expectAllowed(reply, batch, work)
+      if (authorize !== undefined && readPreferences(request).strict) {
+        await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
+      }
       const results = new Array<unknown>(batch.total)
       const running = runBatch(reply, batch, results, work)
       if (running !== undefined) await running
@@ -124,19 +126,13 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
 interface Work<I extends TSchema> {
   readonly contract: AnyContract
   readonly item: I
-  readonly itemsIn: string | undefined
   readonly how: SettleOptions<Static<I>>
-  readonly authorize: Authorize<Static<I>> | undefined
   readonly perform: (item: Static<I>, context: ItemContext) => unknown
 }
 
 /** One by one, because spreading them would cost as much as settling an item. */
 function withSignal<T> ({ concurrency, timeout, retries, backoff, stopAfter }: SettleOptions<T>, signal: EndSignal): RunOptions<T> {
   return { concurrency, timeout, retries, backoff, stopAfter, signal }
-}
-
-function expectAllowed<I extends TSchema> (reply: FastifyReply, batch: Batch, { itemsIn, how, authorize }: Work<I>): Promise<void> {
-  return expectAllAllowed(authorize!, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
 }
 
 /**

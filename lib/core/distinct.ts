@@ -2,12 +2,15 @@
 import type { Key } from '../../schemas/index.js'
 
 /** Of so many keys, there are tables; of more, there is always a Set. */
-const MOST = 8192
+const MOST = 2 ** 13 - 1
 
-/** Places of keys by their hash, each one more than it is; 0 where there is none. Used and left within one call. */
-const table = new Int32Array(MOST * 4)
+/** Places of keys by their hash, each one more than it is; 0 where there is none. Filled and left within one call. */
+const table = new Int32Array(4 * 2 ** 13)
 
-/** How many characters of a key make its hash where those at which keys usually differ do not tell them apart. */
+/** How many characters are hashed where keys begin to differ, and as many where they differ last: in a number, an id or a name at either end. */
+const FEW = 4
+
+/** And how many from there on where those do not tell them apart. */
 const MORE = 64
 
 /** How many keys may be compared for each there is, as they may differ elsewhere, by chance or because somebody wants it so. */
@@ -32,7 +35,7 @@ function areAscending (keys: readonly (Key | null)[]): boolean {
 function tablesTell (keys: readonly (Key | null)[]): boolean | undefined {
   if (keys.length > MOST || !areTexts(keys)) return undefined
   const [start, end] = [sharedStart(keys), sharedEnd(keys)]
-  return tableTells(keys, key => hashEnds(key, start, end)) ?? tableTells(keys, hashStart)
+  return tableTells(keys, key => hashEnds(key, start, end)) ?? tableTells(keys, key => hashFrom(key, start))
 }
 
 /** @returns undefined where too many keys have the same hash */
@@ -89,13 +92,10 @@ function codeFromEnd (key: string, count: number): number {
   return key.charCodeAt(key.length - 1 - count)
 }
 
-/** How many characters are hashed where keys begin to differ, and as many where they differ last: in a number, an id or a name at either end. */
-const FEW = 4
-
-/** @param start how many characters at the start, and `end` at the end, most keys have in common */
+/** @param start how many characters at the start, and `end` at the end, some of the keys have in common */
 function hashEnds (key: string, start: number, end: number): number {
   const last = key.length - end - FEW
-  if (last < 0 || start + FEW > key.length) return hashStart(key)
+  if (last < 0 || start + FEW > key.length) return hashFrom(key, 0)
   return finish(hashFew(key, start) ^ Math.imul(hashFew(key, last), 31) ^ key.length)
 }
 
@@ -106,13 +106,20 @@ function hashFew (key: string, at: number): number {
   return Math.imul(one, 0x85EBCA6B) ^ Math.imul(other, 0xC2B2AE35)
 }
 
-function hashStart (key: string): number {
-  let hash = key.length
-  for (let index = Math.min(key.length, MORE) - 1; index >= 0; index--) hash = (Math.imul(hash, 31) + key.charCodeAt(index)) | 0
-  return finish(hash)
+/** As many as there are up to {@link MORE}, two at a time as well. */
+function hashFrom (key: string, start: number): number {
+  const end = Math.min(key.length, start + MORE)
+  let [one, other] = [key.length, 0]
+  let index = start + 1
+  for (; index < end; index += 2) {
+    one = (Math.imul(one, 31) + key.charCodeAt(index - 1)) | 0
+    other = (Math.imul(other, 37) + key.charCodeAt(index)) | 0
+  }
+  if (index === end) one = (Math.imul(one, 31) + key.charCodeAt(index - 1)) | 0
+  return finish(one ^ other)
 }
 
-/** The best of its bits are the upper ones. */
+/** Mixes the bits; of what is left, the lower ones are used. */
 function finish (hash: number): number {
   return Math.imul(hash, 0x9E3779B1) >>> 12
 }

@@ -29,9 +29,6 @@ export interface Batch {
   results?: readonly unknown[]
 }
 
-/** The failures of most batches. */
-const NONE: Batch['invalid'] = new Map()
-
 /**
  * Reads the items of a body and validates each alone.
  * @throws FST_MULTI_STATUS_BODY_NOT_BATCH, _BATCH_EMPTY, _BATCH_TOO_LARGE or _DUPLICATE_KEYS when there is no batch to speak of
@@ -44,7 +41,7 @@ export function readBatch (body: unknown, rules: ItemRules): Batch {
   const items = new Array<unknown>(all.length)
   const places = new Array<number>(all.length)
   let valid = 0
-  let invalid: Map<number, FailureDetail> | undefined
+  const invalid = new Map<number, FailureDetail>()
   for (let place = 0; place < all.length; place++) {
     const item = all[place]
     const problems = validateItem(item)
@@ -53,13 +50,12 @@ export function readBatch (body: unknown, rules: ItemRules): Batch {
       items[valid] = item
       places[valid++] = place
     } else {
-      invalid ??= new Map()
       invalid.set(place, invalidItemDetail(problems))
     }
   }
   if (valid < all.length) items.length = places.length = valid
   expectDistinct(keys, rules.key)
-  return { total: all.length, items, places, keys, invalid: invalid ?? NONE }
+  return { total: all.length, items, places, keys, invalid }
 }
 
 /** The keys of the valid items, in order. */

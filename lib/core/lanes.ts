@@ -28,7 +28,7 @@ interface Run<T, R, C extends WorkerContext = WorkerContext> {
   turn: Promise<void> | undefined
   /** Set once no further item may start. */
   halted: (() => ItemError) | undefined
-  /** Whether the source has nothing more. */
+  /** Whether there is nothing more to take. */
   isDrained: boolean
   /** Why nobody takes outcomes any more. */
   left: { readonly error: unknown } | undefined
@@ -62,14 +62,28 @@ export function settleSource<T, R, C extends WorkerContext> (
   source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
 ): Promise<void> | undefined {
   const { concurrency = 16, signal } = options
-  const run: Run<T, R, C> = {
+  const run = newRun(source, worker, options, deliver, newAttempt, Math.min(concurrency, source.size))
+  const abort = () => haltNow(run, signal?.reason)
+  const unsubscribe = () => signal?.removeEventListener('abort', abort)
+  if (signal?.aborted) abort()
+  signal?.addEventListener('abort', abort)
+  startLanes(run)
+  if (!isOver(run)) return waitForEnd(run).finally(unsubscribe)
+  unsubscribe()
+  return run.left === undefined ? undefined : Promise.reject(run.left.error)
+}
+
+function newRun<T, R, C extends WorkerContext> (
+  source: Source<T>, worker: Run<T, R, C>['worker'], options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>, lanes: number
+): Run<T, R, C> {
+  return {
     source,
     worker,
     newAttempt,
     options,
     deliver,
     canceller: createCanceller(),
-    lanes: Math.min(concurrency, source.size),
+    lanes,
     failures: 0,
     pace: newPace(),
     turn: undefined,
@@ -78,20 +92,13 @@ export function settleSource<T, R, C extends WorkerContext> (
     left: undefined,
     onEnd: undefined
   }
-  const abort = () => haltNow(run, signal?.reason)
-  if (signal?.aborted) abort()
-  signal?.addEventListener('abort', abort)
-  startLanes(run)
-  if (!isOver(run)) return waitForEnd(run).finally(() => signal?.removeEventListener('abort', abort))
-  signal?.removeEventListener('abort', abort)
-  return run.left === undefined ? undefined : Promise.reject(run.left.error)
 }
 
 /** Starts no more lanes than there is work for, as there is none left where no worker had to be waited for. */
 function startLanes<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
-  for (let left = run.lanes; left > 0; left--) {
+  for (let toStart = run.lanes; toStart > 0; toStart--) {
     if (run.isDrained) {
-      run.lanes -= left
+      run.lanes -= toStart
       return
     }
     workThrough(run, newLane(run))

@@ -84,10 +84,10 @@ const serverClosing = () => notRun('Server closing')
 
 /** Resolves when no batch is in progress any more, also none that began after this was asked. */
 async function ended (active: Roster<InProgress>): Promise<void> {
-  for (let some = active.all(); some.length > 0; some = active.all()) await Promise.all(some.map(closed))
+  for (let some = active.all(); some.length > 0; some = active.all()) await Promise.all([...new Set(some.map(({ reply }) => reply.raw))].map(closed))
 }
 
-function closed ({ reply: { raw } }: InProgress): Promise<unknown> {
+function closed (raw: FastifyReply['raw']): Promise<unknown> {
   return new Promise(resolve => raw.once('close', resolve))
 }
 

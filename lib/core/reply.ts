@@ -70,10 +70,10 @@ async function collect (results: AsyncIterable<unknown>): Promise<{ given: unkno
 function answer (
   reply: FastifyReply, given: readonly unknown[], options: MultiStatusOptions, isBroken = false
 ): FastifyReply | Promise<FastifyReply> {
-  const { contract = configOf(reply.request).multiStatus, status } = options
+  const contract = options.contract ?? configOf(reply.request).multiStatus
   const batch = reply.request.multiStatusBatch ?? undefined
-  const plan = { contract, keys: batch?.keys ?? options.keys ?? [], status }
-  if (batch !== undefined && given === batch.results) return sendResults(reply, given, plan)
+  const terms: Terms = { contract, keys: batch?.keys ?? options.keys ?? [], status: options.status }
+  if (batch !== undefined && given === batch.results) return sendResults(reply, given, terms)
 
   const words = contract ?? generic
   const keys = options.keys ?? (batch === undefined ? [] : keysOfValid(batch))
@@ -81,11 +81,11 @@ function answer (
   const items = { keys: inOrder ? keys : [], places: batch?.places }
   const book = bookOf(reply)
   const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
-  if (!areMany(given)) return sendResults(reply, assemble(wordResults(given, words, items, book)), plan)
-  return wordInTurns(given, words, items, book).then(worded => sendResults(reply, assemble(worded), plan))
+  if (!areMany(given)) return sendResults(reply, assemble(wordResults(given, words, items, book)), terms)
+  return wordInTurns(given, words, items, book).then(worded => sendResults(reply, assemble(worded), terms))
 }
 
-function sendResults (reply: FastifyReply, results: readonly unknown[], { contract, keys, status }: Omit<Plan, 'results' | 'minimal'>): FastifyReply {
+function sendResults (reply: FastifyReply, results: readonly unknown[], { contract, keys, status }: Terms): FastifyReply {
   const plan: Plan = { results, contract, keys, status, minimal: honourPreferences(reply, contract) }
   if (!reply.hasHeader('content-type')) reply.type('application/json; charset=utf-8')
   // A large body is a stream, of which Fastify's types know nothing here.
@@ -93,8 +93,8 @@ function sendResults (reply: FastifyReply, results: readonly unknown[], { contra
   return reply.send({ [envelopeOf(contract)]: results })
 }
 
-function envelopeOf ({ envelope }: AnyContract = generic): string {
-  return envelope
+function envelopeOf (contract: AnyContract | undefined): string {
+  return (contract ?? generic).envelope
 }
 
 /** Whether the client prefers, and can have, successes with only key and status. */
@@ -106,12 +106,16 @@ function honourPreferences (reply: FastifyReply, contract: AnyContract | undefin
   return minimal
 }
 
-/** What is answered, and how. */
-interface Plan {
-  readonly results: readonly unknown[]
+/** How results are answered, whatever they are. */
+interface Terms {
   readonly contract: AnyContract | undefined
   readonly keys: readonly (Key | null)[]
   readonly status: StatusPolicy | undefined
+}
+
+/** What is answered, and how. */
+interface Plan extends Terms {
+  readonly results: readonly unknown[]
   readonly minimal: boolean
 }
 

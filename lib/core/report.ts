@@ -53,8 +53,9 @@ export interface ReportedBatch {
 /** The report of one batch. */
 export interface Report {
   readonly batch: ReportedBatch
-  /** Whether somebody wants to hear of every item. */
-  readonly isDetailed: boolean
+  /** Whether subscribers, and whether the log, are to hear of every item. */
+  readonly isHeard: boolean
+  readonly isDebugged: boolean
   /** The keys of the first items that failed; undefined as long as none has. */
   failing: (Key | null)[] | undefined
 }
@@ -65,20 +66,20 @@ const items = channel('fastify-multi-status:item')
 /** How many failing keys a line names. */
 const SHOWN = 5
 
-/** Begins to report a batch. Whether somebody wants to hear of every item is asked once. */
+/** Begins to report a batch. Who listens is asked once. */
 export function beginReport (batch: ReportedBatch): Report {
-  return { batch, isDetailed: items.hasSubscribers || hasDebug(batch.log), failing: undefined }
+  return { batch, isHeard: items.hasSubscribers, isDebugged: hasDebug(batch.log), failing: undefined }
 }
 
 /** Whether anything is still to be told of an item, be it only that its key is one of the first that failed. */
-export function wantsItem ({ isDetailed, failing }: Report, failed: boolean): boolean {
-  return isDetailed || (failed && (failing === undefined || failing.length < SHOWN))
+export function wantsItem ({ isHeard, isDebugged, failing }: Report, failed: boolean): boolean {
+  return isHeard || isDebugged || (failed && (failing === undefined || failing.length < SHOWN))
 }
 
 /** Reports one item. */
 export function reportItem (report: Report, item: ItemVerdict): void {
   if (item.failed) noteFailing(report, item.key)
-  if (report.isDetailed) tellOfItem(report.batch, item)
+  if (report.isHeard || report.isDebugged) tellOfItem(report, item)
 }
 
 function noteFailing (report: Report, key: Key | null): void {
@@ -86,9 +87,10 @@ function noteFailing (report: Report, key: Key | null): void {
   if (failing.length < SHOWN) failing.push(showKey(key))
 }
 
-function tellOfItem ({ route, method, log, request }: ReportedBatch, { index, key, failed, code }: ItemVerdict): void {
-  if (items.hasSubscribers) items.publish({ route, method, index, key, failed, code, request } satisfies ItemEvent)
-  if (hasDebug(log)) log.debug({ index, key: showKey(key), failed, code }, failed ? 'item has failed' : 'item has succeeded')
+function tellOfItem ({ batch, isHeard, isDebugged }: Report, { index, key, failed, code }: ItemVerdict): void {
+  const { route, method, log, request } = batch
+  if (isHeard) items.publish({ route, method, index, key, failed, code, request } satisfies ItemEvent)
+  if (isDebugged) log.debug({ index, key: showKey(key), failed, code }, failed ? 'item has failed' : 'item has succeeded')
 }
 
 /** Reports the batch itself. */
@@ -98,8 +100,8 @@ export function endReport ({ batch, failing }: Report, { total, failed, isCut = 
   if (batches.hasSubscribers) batches.publish({ ...counts, isCut, request } satisfies BatchEvent)
   counts.ms = Math.round(counts.ms)
   // Put in one by one, because spreading what is mostly not there costs more than all the rest.
-  const line: typeof counts & { failing?: (Key | null)[], isCut?: true } = counts
-  if (failing !== undefined) line.failing = failing
+  const line: typeof counts & { failing?: (Key | null)[] | undefined, isCut?: true } = counts
+  if (failed > 0) line.failing = failing
   if (isCut) line.isCut = isCut
   log.info(line, 'batch ended')
 }

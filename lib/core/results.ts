@@ -22,7 +22,11 @@ export interface Items {
  * @param items what each of them is for
  */
 export function wordResults (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureBook): unknown[] {
-  return given.map(wordWith(contract, items, book))
+  const word = wordWith(contract, items, book)
+  // Not map, which would leave holes as they are and make another of whatever kind of array it is given.
+  const worded = new Array<unknown>(given.length)
+  for (let index = 0; index < given.length; index++) worded[index] = word(given[index], index)
+  return worded
 }
 
 /** As many are worded in some milliseconds. */

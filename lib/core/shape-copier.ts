@@ -78,18 +78,18 @@ function copyMembers (members: readonly Member[], object: string, leave: string)
     // What is undefined is no member in JSON.
     return { name, code: `${read}let maybe_${value}\nif (${value} !== undefined) { ${code}\nmaybe_${value} = ${result} }`, result: `maybe_${value}` }
   })
-  // Not in its place, because there may be several.
+  // Not where it is used, as that may be in several objects of which one is made.
   const copy = `copy_${object}`
-  const made = makeObject(copies, members.findLastIndex(({ required }) => required) + 1)
+  const made = makeObject(copies, members.findLastIndex(({ required }) => required))
   return { code: [...copies.map(({ code }) => code), `const ${copy} = ${made}`].join('\n'), result: copy }
 }
 
-/** From so many on, members that may be missing are written as undefined. */
+/** From so many on, members at the end that may be missing are written as undefined. */
 const MANY_MAYBES = 8
 
 /** An expression for an object that ends with the last member that it has, because each that is undefined takes time to be left out. */
-function makeObject (copies: readonly { name: string, result: string }[], required: number): string {
-  const certain = copies.length - required < MANY_MAYBES ? required : copies.length
+function makeObject (copies: readonly { name: string, result: string }[], lastRequired: number): string {
+  const certain = copies.length - lastRequired - 1 < MANY_MAYBES ? lastRequired + 1 : copies.length
   const literal = (count: number) => `{ ${copies.slice(0, count).map(({ name, result }) => `${JSON.stringify(name)}: ${result}`).join(', ')} }`
   let made = literal(certain)
   for (let count = certain + 1; count <= copies.length; count++) made = `${copies[count - 1]!.result} !== undefined ? ${literal(count)} : ${made}`
