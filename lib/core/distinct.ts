@@ -35,18 +35,22 @@ function areAscending (keys: readonly (Key | null)[]): boolean {
 function tablesTell (keys: readonly (Key | null)[]): boolean | undefined {
   if (keys.length > MOST || !areTexts(keys)) return undefined
   const [start, end] = [sharedStart(keys), sharedEnd(keys)]
-  return tableTells(keys, key => hashEnds(key, start, end)) ?? tableTells(keys, key => hashFrom(key, start))
+  return tableTells(keys, start, end) ?? tableTells(keys, start)
 }
 
-/** @returns undefined where too many keys have the same hash */
-function tableTells (keys: readonly string[], hash: (key: string) => number): boolean | undefined {
+/**
+ * @param end how many characters at the end some keys have in common, to hash those before; undefined to hash more at the start
+ * @returns undefined where too many keys have the same hash
+ */
+function tableTells (keys: readonly string[], start: number, end?: number): boolean | undefined {
   const { length } = keys
   const size = 4 << (32 - Math.clz32(length))
   table.fill(0, 0, size)
   let left = length * PATIENCE
   for (let place = 0; place < length; place++) {
     const key = keys[place]!
-    let at = hash(key) & (size - 1)
+    const hash = end === undefined ? hashFrom(key, start) : hashEnds(key, start, end)
+    let at = hash & (size - 1)
     for (let other = table[at]!; other !== 0; other = table[at]!) {
       if (keys[other - 1] === key) return false
       if (--left === 0) return undefined
