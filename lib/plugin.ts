@@ -4,8 +4,8 @@ import fp from 'fastify-plugin'
 import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
 import './core/decorators.js'
-import { limitRequests } from './core/admission.js'
-import { configOf, noteArrivals } from './core/arrival.js'
+import { createAdmission } from './core/admission.js'
+import { noteArrivals, type RouteConfig } from './core/arrival.js'
 import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
@@ -25,8 +25,8 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
 
   // First, so that a request of a batch is judged before other hooks work for it, also before its arrival is noted.
   if (batch !== false) guardRoutes(app, batch.allow)
-  noteArrivals(app)
-  limitRequests(app, maxInFlight)
+  const limit = createAdmission(maxInFlight)
+  noteArrivals(app, (config, request, reply) => refuseEarlyRoute(config) ?? limit(config, request, reply))
   if (docs !== false) await registerDocs(app, docs)
 
   const lifetime = followBatches(app, closeGrace)
@@ -37,7 +37,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   prepareItemErrors(app, onItemError)
   prepareContractRoutes(app, status)
   prepareIdempotency(app, idempotency)
-  refuseEarlyRoutes(app)
+  markRoutes(app)
 
   await app.register(async routes => {
     followErrorHandler(routes, app)
@@ -62,14 +62,14 @@ const IN_TIME = Symbol('fastify-multi-status.in-time')
  * A bulk route that was there before the plugin, as after a `register` that nobody awaited, has got neither its
  * validation nor its serializer. Fastify shows such routes to nobody, so that this comes out with the first request.
  */
-function refuseEarlyRoutes (app: FastifyInstance): void {
+function refuseEarlyRoute (config: RouteConfig): Error | undefined {
+  return config.multiStatus === undefined || IN_TIME in config ? undefined : new NotRegistered(config.url!)
+}
+
+/** Marks bulk routes that come after the plugin. */
+function markRoutes (app: FastifyInstance): void {
   app.addHook('onRoute', route => {
     if (route.config?.multiStatus !== undefined) route.config = Object.assign({ [IN_TIME]: true }, route.config)
-  })
-  app.addHook('onRequest', (request, _reply, next) => {
-    const config = configOf(request)
-    if (config.multiStatus === undefined || IN_TIME in config) next()
-    else next(new NotRegistered(config.url!))
   })
 }
 
