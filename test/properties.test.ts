@@ -340,7 +340,7 @@ t.test('the serializer: always JSON, one result for each, with its key, and as m
     (own, all, minimal, bytes) => {
       const { key: name, envelope, failureWord } = own ?? generic
       const results = all.map(({ make }, index) => make(index))
-      const serialization = serializerOf(own, { getSchemas: () => ({}) })(results, plainFrame(envelope), {
+      const serialization = serializerOf(own)(results, plainFrame(envelope), {
         minimal, keys: results.map((_, index) => `item ${index}`), onInvalid () {}
       })
       let text = ''

@@ -53,14 +53,14 @@ export interface SchemaOwner { getSchemas (): SharedSchemas }
 
 /**
  * The serializer of a contract, compiled when first asked for; without a contract, one that takes any object.
- * @param owner of the schemas that the contract may refer to
+ * @param owner of the schemas that the contract may refer to; not needed for one that refers to none
  */
-export function serializerOf (contract: AnyContract | undefined, owner: SchemaOwner): SerializeResults {
+export function serializerOf (contract: AnyContract | undefined, owner?: SchemaOwner): SerializeResults {
   if (contract === undefined) return serializeAnything
   let serialize = compiled.get(contract)
   if (serialize === undefined) {
     // Whose schemas refer to nothing is not to suffer from what else the app has.
-    const shared = JSON.stringify(contract.schemas.body).includes('"$ref":') ? owner.getSchemas() : {}
+    const shared = JSON.stringify(contract.schemas.body).includes('"$ref":') ? owner!.getSchemas() : {}
     serialize = compileSerializer(contract, shared)
     compiled.set(contract, serialize)
   }

@@ -11,7 +11,7 @@ export interface ResultText {
   readonly failed: boolean
 }
 
-const serialize = serializerOf(tasks, { getSchemas: () => ({}) })
+const serialize = serializerOf(tasks)
 
 /**
  * The result as the answer would have it. One that JSON cannot hold, as a BigInt or a cycle, becomes a failure that says
