@@ -28,8 +28,6 @@ interface Run<T, R, C extends WorkerContext = WorkerContext> {
   turn: Promise<void> | undefined
   /** Set once no further item may start. */
   halted: (() => ItemError) | undefined
-  /** Whether there is nothing more to take. */
-  isDrained: boolean
   /** Why nobody takes outcomes any more. */
   left: { readonly error: unknown } | undefined
   /** Called when all lanes have come to their end, or one cannot go on. */
@@ -88,7 +86,6 @@ function newRun<T, R, C extends WorkerContext> (
     pace: newPace(),
     turn: undefined,
     halted: undefined,
-    isDrained: false,
     left: undefined,
     onEnd: undefined
   }
@@ -96,13 +93,11 @@ function newRun<T, R, C extends WorkerContext> (
 
 /** Starts no more lanes than there is work for, as there is none left where no worker had to be waited for. */
 function startLanes<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
-  for (let toStart = run.lanes; toStart > 0; toStart--) {
-    if (run.isDrained) {
-      run.lanes -= toStart
-      return
-    }
-    workThrough(run, newLane(run))
-  }
+  const { lanes } = run
+  let started = 0
+  // One that has ended at once has found nothing more.
+  for (; started < lanes && run.lanes === lanes; started++) workThrough(run, newLane(run))
+  run.lanes -= lanes - started
 }
 
 function isOver<T, R, C extends WorkerContext> ({ lanes, left }: Run<T, R, C>): boolean {
@@ -168,7 +163,6 @@ async function workThrough<T, R, C extends WorkerContext> (run: Run<T, R, C>, la
       }
       if (lane.isBegun && !finishAttempt(lane.watch)) return
     }
-    run.isDrained = true
     if (--run.lanes === 0) run.onEnd?.()
   } catch (error) {
     leave(run, error)
