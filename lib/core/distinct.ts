@@ -34,7 +34,7 @@ function areAscending (keys: readonly (Key | null)[]): boolean {
 /** @returns undefined where they can't, because there are too many or other keys than texts, or too many look alike */
 function tablesTell (keys: readonly (Key | null)[]): boolean | undefined {
   if (keys.length > MOST || !areTexts(keys)) return undefined
-  const [start, end] = [sharedStart(keys), sharedEnd(keys)]
+  const [start, end] = [countShared(keys, codeFromStart), countShared(keys, codeFromEnd)]
   return tableTells(keys, start, end) ?? tableTells(keys, start)
 }
 
@@ -66,30 +66,19 @@ function areTexts (keys: readonly (Key | null)[]): keys is readonly string[] {
   return true
 }
 
-/** @returns how many characters some of the keys begin with */
-function sharedStart (keys: readonly string[]): number {
-  const [first, second, middle, last] = someOf(keys)
+/** @returns how many characters some of the keys have in common, counted as `codeAt` does it; those at both ends may be the same */
+function countShared (keys: readonly string[], codeAt: (key: string, count: number) => number): number {
+  const [first, second, middle, last] = [keys[0]!, keys[1]!, keys[keys.length >> 1]!, keys.at(-1)!]
   let count = 0
   for (; count < first.length; count++) {
-    const code = first.charCodeAt(count)
-    if (second.charCodeAt(count) !== code || middle.charCodeAt(count) !== code || last.charCodeAt(count) !== code) break
+    const code = codeAt(first, count)
+    if (codeAt(second, count) !== code || codeAt(middle, count) !== code || codeAt(last, count) !== code) break
   }
   return count
 }
 
-/** @returns how many characters some of the keys end with, which may be those that they begin with */
-function sharedEnd (keys: readonly string[]): number {
-  const [first, second, middle, last] = someOf(keys)
-  let count = 0
-  for (; count < first.length; count++) {
-    const code = codeFromEnd(first, count)
-    if (codeFromEnd(second, count) !== code || codeFromEnd(middle, count) !== code || codeFromEnd(last, count) !== code) break
-  }
-  return count
-}
-
-function someOf (keys: readonly string[]): [string, string, string, string] {
-  return [keys[0]!, keys[1]!, keys[keys.length >> 1]!, keys.at(-1)!]
+function codeFromStart (key: string, count: number): number {
+  return key.charCodeAt(count)
 }
 
 function codeFromEnd (key: string, count: number): number {
