@@ -1,38 +1,11 @@
 // Works through a source in lanes: each has one item at a time, and the next as soon as that is settled.
-import { setImmediate } from 'node:timers/promises'
-import { cancelled, isItemError, notRun, type ItemError } from '../errors.js'
-import { createCanceller, finishAttempt, followAttempt, fulfilled, isThenable, newWatch, rejected, type Canceller, type Outcome, type Watch } from './attempt.js'
+import { finishAttempt, followAttempt, fulfilled, isThenable, newWatch, rejected, type Outcome, type Watch } from './attempt.js'
 import { delayAfter, isRetryable } from './backoff.js'
-import type { EndSignal } from './end-signal.js'
 import type { NewAttempt, WorkerContext } from './item-attempt.js'
-import { newPace, noteSettled, noteTurn, type Pace } from './pace.js'
-import { checkInteger, type SettleOptions } from './settle-options.js'
+import { noteSettled } from './pace.js'
+import { haltNow, isCancelled, isOver, leave, newRun, nextTurn, noteFailure, waitForEnd, type Deliver, type Run, type RunOptions } from './run.js'
+import { checkInteger } from './settle-options.js'
 import type { Source, Taken } from './source.js'
-
-/** Takes the outcome of an item; the lane of the item waits for what it returns. */
-export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
-
-interface Run<T, R, C extends WorkerContext = WorkerContext> {
-  readonly source: Source<T>
-  readonly worker: (item: T, context: C) => R | PromiseLike<R>
-  readonly newAttempt: NewAttempt<T, C>
-  readonly options: RunOptions<T>
-  readonly deliver: Deliver<T, R>
-  /** Ends what is in progress. */
-  readonly canceller: Canceller
-  /** How many lanes have not come to their end. */
-  lanes: number
-  failures: number
-  readonly pace: Pace
-  /** A turn of the event loop that every lane waits for. */
-  turn: Promise<void> | undefined
-  /** Set once no further item may start. */
-  halted: (() => ItemError) | undefined
-  /** Why nobody takes outcomes any more. */
-  left: { readonly error: unknown } | undefined
-  /** Called when all lanes have come to their end, or one cannot go on. */
-  onEnd: (() => void) | undefined
-}
 
 /** Works on one item at a time. */
 interface Lane<T> {
@@ -45,11 +18,6 @@ interface Lane<T> {
   isBegun: boolean
   /** Watches it. */
   watch: Watch
-}
-
-/** The options of settle, with any signal. */
-export interface RunOptions<T> extends Omit<SettleOptions<T>, 'signal'> {
-  signal?: EndSignal | undefined
 }
 
 /**
@@ -71,26 +39,6 @@ export function settleSource<T, R, C extends WorkerContext> (
   return run.left === undefined ? undefined : Promise.reject(run.left.error)
 }
 
-function newRun<T, R, C extends WorkerContext> (
-  source: Source<T>, worker: Run<T, R, C>['worker'], options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>, lanes: number
-): Run<T, R, C> {
-  return {
-    source,
-    worker,
-    newAttempt,
-    options,
-    deliver,
-    canceller: createCanceller(),
-    lanes,
-    failures: 0,
-    pace: newPace(),
-    turn: undefined,
-    halted: undefined,
-    left: undefined,
-    onEnd: undefined
-  }
-}
-
 /** Starts no more lanes than there is work for, as there is none left where no worker had to be waited for. */
 function startLanes<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
   const { lanes } = run
@@ -98,23 +46,6 @@ function startLanes<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
   // One that has ended at once has found nothing more.
   for (; started < lanes && run.lanes === lanes; started++) workThrough(run, newLane(run))
   run.lanes -= lanes - started
-}
-
-function isOver<T, R, C extends WorkerContext> ({ lanes, left }: Run<T, R, C>): boolean {
-  return lanes === 0 || left !== undefined
-}
-
-function waitForEnd<T, R, C extends WorkerContext> (run: Run<T, R, C>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    run.onEnd = () => run.left === undefined ? resolve() : reject(run.left.error)
-  })
-}
-
-/** Stops starting items, ends those in progress, and gives up waiting for a source that has nothing more yet. */
-function haltNow<T, R, C extends WorkerContext> (run: Run<T, R, C>, reason?: unknown): void {
-  run.halted = () => isItemError(reason) ? reason : notRun()
-  run.canceller.cancel(cancelled())
-  run.source.close()
 }
 
 /** @param from the lane with which to go on, as its worker may never answer */
@@ -169,13 +100,6 @@ async function workThrough<T, R, C extends WorkerContext> (run: Run<T, R, C>, la
   }
 }
 
-/** Ends a batch whose outcomes nobody takes any more. */
-function leave<T, R, C extends WorkerContext> (run: Run<T, R, C>, error: unknown): void {
-  run.left ??= { error }
-  haltNow(run)
-  run.onEnd?.()
-}
-
 /** @returns the outcome of what is not to be run */
 function takeUp<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, next: Taken<T>): Outcome<R> | undefined {
   lane.index = next.index
@@ -218,18 +142,6 @@ function deliver<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T
   return delivered
 }
 
-function noteFailure<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
-  if (run.halted !== undefined) return
-  run.failures++
-  if (run.failures === run.options.stopAfter) run.halted = notRun
-}
-
-async function nextTurn<T, R, C extends WorkerContext> (run: Run<T, R, C>): Promise<void> {
-  await setImmediate()
-  noteTurn(run.pace)
-  run.turn = undefined
-}
-
 /** Waits between two attempts; the end of the batch ends the wait. */
 function pause<T, R, C extends WorkerContext> (run: Run<T, R, C>, ms: number): Promise<void> {
   return new Promise(resolve => {
@@ -241,10 +153,6 @@ function pause<T, R, C extends WorkerContext> (run: Run<T, R, C>, ms: number): P
     const timer = setTimeout(end, ms)
     run.canceller.add(end)
   })
-}
-
-function isCancelled ({ canceller }: { readonly canceller: Canceller }): boolean {
-  return canceller.reason !== undefined
 }
 
 /** @param before what its lane was watched by */

@@ -1,13 +1,14 @@
 // Runs a worker over items, bounded, timed and abortable, and says what became of each.
 import type { Outcome } from './attempt.js'
 import { newItemAttempt, type WorkerContext } from './item-attempt.js'
-import { settleSource, type Deliver } from './lanes.js'
+import { settleSource } from './lanes.js'
+import type { Deliver } from './run.js'
 import { checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource } from './source.js'
 
 export type { Outcome } from './attempt.js'
 export type { WorkerContext } from './item-attempt.js'
-export type { Deliver } from './lanes.js'
+export type { Deliver } from './run.js'
 export type { SettleOptions } from './settle-options.js'
 
 /** Does the work of one item. What it returns is the item's value; what it throws is the item's failure. */
