@@ -28,7 +28,7 @@ export function addData (result: Record<string, unknown>, data: object, key: str
   for (const name in data) {
     if (name === key || name === 'status' || !hasOwnProperty.call(data, name)) continue
     const value: unknown = data[name as keyof typeof data]
-    // A member of that name, as JSON.parse makes it, is a member as any and no prototype.
+    // A member of that name, as JSON.parse makes it, is a member like any other and no prototype.
     if (name === '__proto__') Object.defineProperty(result, name, { value, enumerable: true, writable: true, configurable: true })
     else result[name] = value
   }

@@ -221,7 +221,7 @@ t.test('no header and no id reaches the prototype of anything', async t => {
 
   const results: Received[] = response.json().results
   t.strictSame(codes(results), ['HEADER_NOT_ALLOWED', 'BAD_REFERENCE', 'success', 'success', 'BAD_REFERENCE'])
-  t.match(response.body, '"body":{"__proto__":{"polluted":true},"x":1}', 'a member of that name is a member as any other')
+  t.match(response.body, '"body":{"__proto__":{"polluted":true},"x":1}', 'a member of that name is a member like any other')
   t.notOk('polluted' in {})
 })
 

@@ -91,7 +91,7 @@ t.test('a request that is none fails alone', async t => {
   ])
 })
 
-t.test('ids that mean something to JavaScript are ids as any other', async t => {
+t.test('ids that mean something to JavaScript are ids like any other', async t => {
   const app = await buildBatch(t)
   const ids = ['__proto__', 'constructor', 'toString', 'a:b@c-d_e']
 

@@ -22,7 +22,7 @@ t.test('what is tried elsewhere is tried there', async t => {
     'names that could be a path, a device or a trick are refused, and cost no other file',
     'a link at the temporary name is not followed',
     'no header and no id reaches the prototype of anything',
-    'ids that mean something to JavaScript are ids as any other',
+    'ids that mean something to JavaScript are ids like any other',
     'fields and files may have any field name, before and after files',
     'in a flood of files one last result stands for all that are not named',
     'a body without end is read no further than its budget and one file more; the answer comes nevertheless',

@@ -437,7 +437,7 @@ t.test('an abort between two attempts ends the wait with the last failure', asyn
   t.equal(timers(), before)
 })
 
-t.test('an abort reason that cannot be looked at aborts as any other', async t => {
+t.test('an abort reason that cannot be looked at aborts like any other', async t => {
   const { proxy, revoke } = Proxy.revocable({}, {})
   revoke()
   const controller = new AbortController()
