@@ -58,15 +58,19 @@ export function disk ({ dir, sync = true }: DiskOptions): Storage {
 /** @param syncNames makes the names in the directory durable; undefined when nothing has to be */
 function createSink (key: string, file: TemporaryFile, syncNames: (() => Promise<void>) | undefined): Sink {
   let pieces: Buffer[] = []
+  let releases: (() => void)[] = []
   let size = 0
   /** All that is being done to the file: one thing after the other, and nothing after one that has failed. */
   let step: Promise<void> = Promise.resolve()
 
-  const flush = () => {
+  const flush = async () => {
     const gathered = pieces
+    const written = releases
     pieces = []
+    releases = []
     size = 0
-    return file.write(gathered)
+    await file.write(gathered)
+    for (const release of written) release()
   }
   const finish = async () => {
     await flush()
@@ -74,8 +78,9 @@ function createSink (key: string, file: TemporaryFile, syncNames: (() => Promise
     await syncNames?.()
   }
   return {
-    async write (chunk) {
+    async write (chunk, release) {
       pieces.push(chunk)
+      if (release !== undefined) releases.push(release)
       size += chunk.length
       if (size < BATCH && pieces.length < PIECES) return
       const before = step

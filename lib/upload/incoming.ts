@@ -9,6 +9,8 @@ export interface IncomingFile {
   readonly type: string
   /** The content; must be read to its end before the next file. */
   readonly content: AsyncIterable<Buffer> | Iterable<Buffer>
+  /** Gives back the memory of a piece of the content that nobody will look at again; without it, that is left to the garbage collector. */
+  readonly release?: (chunk: Buffer) => void
   /** What the client says that the content hashes to, in hexadecimal. */
   readonly sha256?: string | Promise<string | undefined> | undefined
   /** Why this is no file at all. */

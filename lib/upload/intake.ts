@@ -72,12 +72,14 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
   let type = file.type
   let sink: Sink | undefined
 
+  const write = (sink: Sink, chunk: Buffer) => sink.write(chunk, () => file.release?.(chunk))
+
   /** The storage is told of a file only once its first bytes have said what it is. */
   const openSink = async () => {
-    const first = Buffer.concat(head)
+    const first = head.length === 1 ? head[0]! : Buffer.concat(head)
     type = await checkMediaType(first, file.type, accept)
     sink = await storage.open({ name: file.name!, type })
-    if (first.length > 0) await sink.write(first)
+    if (first.length > 0) await write(sink, first)
   }
 
   return {
@@ -86,7 +88,7 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
       meter.check()
       size += chunk.length
       hash.update(chunk)
-      if (sink !== undefined) return sink.write(chunk)
+      if (sink !== undefined) return write(sink, chunk)
       head.push(chunk)
       if (size >= HEAD_SIZE) await openSink()
     },

@@ -7,6 +7,7 @@ import { MalformedForm, UploadTooLarge } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
 import { SPARE_FILES } from './limits.js'
 import { readBoundary, readFieldName, readFileHeader, type PartHeader } from './part-header.js'
+import { createRelease } from './release.js'
 
 /** A field of this name is about the next file. */
 const CHECKSUM_FIELD = 'sha256'
@@ -40,9 +41,9 @@ export function readMultipart (raw: IncomingMessage, options: MultipartOptions):
 }
 
 async function * readFiles (raw: IncomingMessage, parser: Dicer, options: MultipartOptions): AsyncGenerator<IncomingFile> {
-  const files = followForm(parser, options.maxFiles + SPARE_FILES)
   const watch = watchForCut(raw, parser, options)
   raw.pipe(parser)
+  const files = followForm(parser, options.maxFiles + SPARE_FILES, createRelease(raw))
   try {
     for (let file = await files.next(); file !== undefined; file = await files.next()) yield file
     if (watch.isTooLong()) throw new UploadTooLarge(options.limits.total, watch.bytes())
@@ -107,7 +108,7 @@ interface FormFiles {
   failure (): Error | undefined
 }
 
-function followForm (parser: Dicer, mostFiles: number): FormFiles {
+function followForm (parser: Dicer, mostFiles: number, release: IncomingFile['release']): FormFiles {
   const arrived: IncomingFile[] = []
   let count = 0
   let failure: Error | undefined
@@ -117,7 +118,7 @@ function followForm (parser: Dicer, mostFiles: number): FormFiles {
 
   followParts(parser, (file, part) => {
     if (++count > mostFiles + 1) return part.resume()
-    arrived.push(count > mostFiles ? { ...file, name: null } : file)
+    arrived.push({ ...file, ...(count > mostFiles && { name: null }), release })
     wake()
   })
   parser.on('error', error => { failure = error })

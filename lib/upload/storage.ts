@@ -10,8 +10,12 @@ export interface FileInfo {
 
 /** One file on its way into a storage. It is invisible until it is published. */
 export interface Sink {
-  /** Takes a piece of the content; resolves when there is room for the next one. */
-  write (chunk: Buffer): Promise<void>
+  /**
+   * Takes a piece of the content; resolves when there is room for the next one.
+   * @param release may be called once, when the storage has no more use for the piece: its memory is then given back at
+   *   once, and the piece is empty. Not to be handed on by a storage that keeps the piece, or gives it to two others.
+   */
+  write (chunk: Buffer, release?: () => void): Promise<void>
   /** Makes the file durable and then visible, never over another one. Resolves with what the storage knows it by. */
   publish (): Promise<{ key: string }>
   /** Removes every trace of a file that will not be published. Never called after `publish` has resolved. */
