@@ -1,10 +1,15 @@
 // The memory of what was read is given back as soon as it is stored, and never while somebody else may look at it.
 import { randomBytes } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { disk, type Storage } from '../lib/index.js'
+import type { BuildOptions } from './fixtures/build.js'
 import { buildUpload, checkAnswer, filePart, FORM, form, uploaded, type Answer } from './fixtures/upload.js'
+import { waitFor } from './fixtures/wait.js'
 
 const MB = 1024 * 1024
 const TYPE = 'application/octet-stream'
@@ -14,7 +19,7 @@ function watchPieces (dir: string, handsOnRelease: boolean): { storage: Storage,
   const pieces: Buffer[] = []
   const inner = disk({ dir })
   const storage: Storage = {
-    start: () => inner.start!(),
+    ...inner,
     async open (file) {
       const sink = await inner.open(file)
       return {
@@ -29,12 +34,12 @@ function watchPieces (dir: string, handsOnRelease: boolean): { storage: Storage,
   return { storage, pieces }
 }
 
-interface Upload { dir: string, storage: Storage, before?: (request: FastifyRequest) => void }
+interface Upload { dir: string, storage: Storage, before?: (request: FastifyRequest) => void, fastify?: BuildOptions['fastify'] }
 
 /** Sends two files over a socket, and looks at them on the disk. */
-async function upload (t: Test, { dir, storage, before = () => {} }: Upload): Promise<Buffer[]> {
+async function upload (t: Test, { dir, storage, before = () => {}, fastify = {} }: Upload): Promise<Buffer[]> {
   const contents = [randomBytes(4 * MB), randomBytes(3 * MB)]
-  const { app } = await buildUpload(t, { storage })
+  const { app } = await buildUpload(t, { storage }, { fastify })
   // With a callback, as the handler would come too late after a promise.
   app.addHook('preHandler', (request, _reply, done) => {
     before(request)
@@ -65,27 +70,58 @@ t.test('a storage that does not hand on the release keeps every piece', async t 
   t.ok(Buffer.concat(pieces).equals(Buffer.concat(contents)))
 })
 
-t.test('nothing is given back when somebody else was there before to read along', async t => {
+const readAll = (raw: IncomingMessage) => () => { while (raw.read() !== null); }
+
+/** Ways to read along, and so perhaps to keep what is read. */
+const readers: Record<string, (raw: IncomingMessage) => void> = {
+  'was there for one piece': raw => raw.once('data', () => {}).pause(),
+  'comes for one piece': raw => raw.once('resume', () => raw.once('data', () => {})),
+  'reads by itself': raw => raw.on('readable', readAll(raw)),
+  'comes to read by itself': raw => raw.once('resume', () => raw.on('readable', readAll(raw))),
+  'listens to all events': raw => Object.assign(raw, { emit: IncomingMessage.prototype.emit })
+}
+
+for (const [name, readAlong] of Object.entries(readers)) {
+  t.test(`nothing is given back when somebody else ${name}`, async t => {
+    const dir = t.testdir()
+    const { storage, pieces } = watchPieces(dir, true)
+    const contents = await upload(t, { dir, storage, before: ({ raw }) => readAlong(raw) })
+    t.ok(Buffer.concat(pieces).equals(Buffer.concat(contents)))
+  })
+}
+
+t.test('nothing is given back where requests are of a class that the app has made itself', async t => {
   const dir = t.testdir()
   const { storage, pieces } = watchPieces(dir, true)
-  const contents = await upload(t, { dir, storage, before: ({ raw }) => { raw.once('data', () => {}).pause() } })
+  class OwnMessage extends IncomingMessage {}
+  const contents = await upload(t, { dir, storage, fastify: { http: { IncomingMessage: OwnMessage } } as BuildOptions['fastify'] })
   t.ok(Buffer.concat(pieces).equals(Buffer.concat(contents)))
 })
 
-t.test('nothing is given back when somebody else comes to read along, also after he has gone', async t => {
-  const dir = t.testdir()
-  const { storage, pieces } = watchPieces(dir, true)
-  const contents = await upload(t, { dir, storage, before: ({ raw }) => { raw.once('resume', () => raw.once('data', () => {})) } })
-  t.ok(Buffer.concat(pieces).equals(Buffer.concat(contents)))
-})
+/** A file in pieces that have their memory for themselves, as those of a request have. */
+function makeFile (): { pieces: Buffer[], content: Buffer, body: Buffer[] } {
+  const pieces = Array.from({ length: 20 }, () => randomBytes(64 * 1024))
+  const body = [filePart('a.bin', '', TYPE).subarray(0, -2), ...pieces, Buffer.from('\r\n'), form()]
+  return { pieces, content: Buffer.concat(pieces), body }
+}
 
 t.test('what is sent by inject stays the property of who sends it', async t => {
-  const pieces = Array.from({ length: 20 }, () => randomBytes(64 * 1024))
-  const content = Buffer.concat(pieces)
-  const [head, end] = [filePart('a.bin', '', TYPE).subarray(0, -2), Buffer.concat([Buffer.from('\r\n'), form()])]
+  const { pieces, content, body } = makeFile()
   const { app, dir } = await buildUpload(t)
-  const payload = Readable.from([head, ...pieces, end])
-  const answer = await app.inject({ method: 'POST', url: '/upload', headers: { 'content-type': FORM }, payload })
+  const answer = await app.inject({ method: 'POST', url: '/upload', headers: { 'content-type': FORM }, payload: Readable.from(body) })
   await checkAnswer(t, dir, answer, [uploaded('a.bin', content, TYPE)])
   t.ok(Buffer.concat(pieces).equals(content))
+})
+
+t.test('so does what is sent by a request that no server has received', async t => {
+  const { pieces, content, body } = makeFile()
+  const { app, dir } = await buildUpload(t)
+  await app.ready()
+  const request = Object.assign(new IncomingMessage(new Socket()), { method: 'POST', url: '/upload', headers: { 'content-type': FORM } })
+  const response = new ServerResponse(request)
+  app.routing(request, response)
+  for (const piece of [...body, null]) request.push(piece)
+  await waitFor('the file to be stored', async () => (await readdir(dir)).some(name => !name.startsWith('.')))
+  t.ok(Buffer.concat(pieces).equals(content))
+  response.emit('close')
 })

@@ -1,9 +1,10 @@
 // An upload that would never end: a storage that stalls, a client that says no more, a body without end.
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, preHandlerAsyncHookHandler } from 'fastify'
 import t from 'tap'
 import { disk, type Storage } from '../lib/index.js'
+import { timers, turns } from './fixtures/leaks.js'
 import { buildUpload, checkAnswer, checkRefusal, failed, filePart, form, FORM, temporaries, uploaded } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
 
@@ -50,6 +51,22 @@ t.test('a client that says no more gets the results so far, and its connection i
     failed('cut.txt', 'Upload incomplete', 'UPLOAD_INCOMPLETE', 400, true)
   ])
   t.equal(answer.headers.connection, 'close')
+})
+
+t.test('nothing waits for a client that has gone before its form is read', async t => {
+  let isAnswered = false
+  const leave: preHandlerAsyncHookHandler = async ({ raw }, reply) => {
+    raw.socket.destroy()
+    await once(reply.raw, 'close')
+  }
+  const { app } = await buildUpload(t, {}, { before: app => app.addHook('preHandler', leave).addHook('onSend', async () => { isAnswered = true }) })
+  const before = timers()
+  const socket = await open(app, 100_000)
+  socket.write(filePart('a.txt'))
+
+  await waitFor('the answer that nobody reads', () => isAnswered)
+  await turns()
+  t.equal(timers(), before)
 })
 
 t.test('a storage that is slower than the client is patient is not the fault of the client', async t => {

@@ -9,6 +9,7 @@ import type { FileInfo, Sink, Storage } from './storage.js'
 export function withDeadline (storage: Storage, timeout: number): Storage {
   return {
     publishing: storage.publishing,
+    releases: storage.releases,
     start: async () => storage.start?.(),
     async open (file: FileInfo) {
       const opening = storage.open(file)

@@ -43,6 +43,7 @@ export function disk ({ dir, sync = true }: DiskOptions): Storage {
   const syncNames = createDirectorySync(dir)
   return {
     publishing: PUBLISHING,
+    releases: true,
     async start () {
       await mkdir(dir, { recursive: true })
       await sweep(dir)
@@ -96,6 +97,7 @@ function createSink (key: string, file: TemporaryFile, syncNames: (() => Promise
     },
     async discard () {
       pieces = []
+      releases = []
       // Somebody may have lost patience with a slow disk, which must not show the file afterwards.
       await step.catch(() => {})
       await file.remove()

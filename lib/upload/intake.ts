@@ -72,7 +72,7 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
   let type = file.type
   let sink: Sink | undefined
 
-  const write = (sink: Sink, chunk: Buffer) => sink.write(chunk, () => file.release?.(chunk))
+  const write = (sink: Sink, chunk: Buffer) => storage.releases ? sink.write(chunk, () => file.release?.(chunk)) : sink.write(chunk)
 
   /** The storage is told of a file only once its first bytes have said what it is. */
   const openSink = async () => {

@@ -37,22 +37,24 @@ export interface MultipartOptions {
 export function readMultipart (raw: IncomingMessage, options: MultipartOptions): AsyncGenerator<IncomingFile> {
   const boundary = readBoundary(raw.headers['content-type']!)
   if (boundary === undefined) throw new MalformedForm('it names no boundary')
-  return readFiles(raw, new Dicer({ boundary }), options)
-}
-
-async function * readFiles (raw: IncomingMessage, parser: Dicer, options: MultipartOptions): AsyncGenerator<IncomingFile> {
+  const parser = new Dicer({ boundary })
   const watch = watchForCut(raw, parser, options)
+  // At once and not when the first file is asked for: the request may be flowing already, as somebody reads along.
   raw.pipe(parser)
   const files = followForm(parser, options.maxFiles + SPARE_FILES, createRelease(raw))
+  if (options.signal.aborted) watch.cut()
+  return readFiles(files, watch, options.limits.total, () => raw.unpipe(parser).resume())
+}
+
+async function * readFiles (files: FormFiles, watch: Watch, total: number, skipRest: () => void): AsyncGenerator<IncomingFile> {
   try {
     for (let file = await files.next(); file !== undefined; file = await files.next()) yield file
-    if (watch.isTooLong()) throw new UploadTooLarge(options.limits.total, watch.bytes())
+    if (watch.isTooLong()) throw new UploadTooLarge(total, watch.bytes())
     const failure = files.failure()
     if (failure !== undefined) throw new MalformedForm(failure.message)
   } finally {
     watch.stop()
-    raw.unpipe(parser)
-    raw.resume()
+    skipRest()
   }
 }
 
@@ -60,6 +62,8 @@ async function * readFiles (raw: IncomingMessage, parser: Dicer, options: Multip
 interface Watch {
   bytes (): number
   isTooLong (): boolean
+  /** Says that nothing more will come. */
+  cut (): void
   stop (): void
 }
 
@@ -68,6 +72,7 @@ function watchForCut (raw: IncomingMessage, parser: Dicer, { limits, idleTimeout
   let bytes = 0
   let soon: NodeJS.Immediate | undefined
   const cut = () => {
+    stop()
     raw.unpipe(parser)
     parser.end()
   }
@@ -84,20 +89,17 @@ function watchForCut (raw: IncomingMessage, parser: Dicer, { limits, idleTimeout
     // Not before the parser has had this chunk.
     if (bytes > limits.form) process.nextTick(cut)
   }
+  const stop = () => {
+    clearTimeout(idle)
+    clearImmediate(soon)
+    raw.off('data', note)
+    raw.off('close', cut)
+    signal.removeEventListener('abort', cut)
+  }
   raw.on('data', note)
   raw.once('close', cut)
-  signal.addEventListener('abort', cut, { once: true })
-  return {
-    bytes: () => bytes,
-    isTooLong: () => bytes > limits.form,
-    stop () {
-      clearTimeout(idle)
-      clearImmediate(soon)
-      raw.off('data', note)
-      raw.off('close', cut)
-      signal.removeEventListener('abort', cut)
-    }
-  }
+  signal.addEventListener('abort', cut)
+  return { bytes: () => bytes, isTooLong: () => bytes > limits.form, cut, stop }
 }
 
 /** The files of a form as the parser comes upon them. */

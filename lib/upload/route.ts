@@ -94,7 +94,7 @@ function endConnection ({ raw, log }: FastifyRequest, reply: FastifyReply, cut: 
 
 function readIncoming (request: FastifyRequest, { limits, idleTimeout }: UploadSettings, signal: AbortSignal) {
   if (!request.headers['content-type']?.toLowerCase().startsWith('multipart/form-data')) return readEntries(request.body, limits.files)
-  if (request.raw.readableDidRead || request.raw.readableFlowing) throw new BodyConsumed()
+  if (request.raw.readableDidRead) throw new BodyConsumed()
   expectSize(Number(request.headers['content-length'] ?? 0), limits.total)
   const { files: maxFiles, total, fileSize } = limits
   return readMultipart(request.raw, { maxFiles, limits: { total, form: total + fileSize + FORM_SIZE }, idleTimeout, signal })

@@ -54,7 +54,7 @@ async function needsNothingReleased (subject: StorageUnderTest): Promise<void> {
   const sink = await subject.storage.open(FILE)
   for (let offset = 0; offset < content.length; offset += MEGABYTE) {
     const piece = Buffer.from(content.subarray(offset, offset + MEGABYTE))
-    await sink.write(piece, () => piece.fill(0))
+    await (subject.storage.releases ? sink.write(piece, () => piece.fill(0)) : sink.write(piece))
   }
   const { key } = await sink.publish()
   assert.ok(content.equals(await subject.read(key)), 'the content differs')

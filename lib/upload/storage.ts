@@ -12,8 +12,8 @@ export interface FileInfo {
 export interface Sink {
   /**
    * Takes a piece of the content; resolves when there is room for the next one.
-   * @param release may be called once, when the storage has no more use for the piece: its memory is then given back at
-   *   once, and the piece is empty. Not to be handed on by a storage that keeps the piece, or gives it to two others.
+   * @param release given to a storage that `releases`: may be called once it has no more use for the piece, whose memory
+   *   is then given back at once; the piece is empty. Not to be handed on by who keeps the piece, or gives it to two.
    */
   write (chunk: Buffer, release?: () => void): Promise<void>
   /** Makes the file durable and then visible, never over another one. Resolves with what the storage knows it by. */
@@ -30,4 +30,6 @@ export interface Storage {
   open (file: FileInfo): Promise<Sink>
   /** How many files of one upload may be published at once, while the next ones are read. @default 8 */
   readonly publishing?: number
+  /** Whether `write` takes a `release`. @default false */
+  readonly releases?: boolean
 }
