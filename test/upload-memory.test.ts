@@ -70,6 +70,16 @@ t.test('a storage that does not hand on the release keeps every piece', async t 
   t.ok(Buffer.concat(pieces).equals(Buffer.concat(contents)))
 })
 
+t.test('a storage that does not say that it releases is given nothing but the piece', async t => {
+  const given: unknown[][] = []
+  const storage: Storage = {
+    open: async () => ({ async write (...all) { given.push(all) }, async discard () {}, publish: async () => ({ key: 'key' }) })
+  }
+  const { send } = await buildUpload(t, { storage })
+  await send(form(filePart('a.txt', 'content')))
+  t.strictSame(given, [[Buffer.from('content')]])
+})
+
 const readAll = (raw: IncomingMessage) => () => { while (raw.read() !== null); }
 
 /** Ways to read along, and so perhaps to keep what is read. */

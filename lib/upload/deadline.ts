@@ -25,7 +25,7 @@ export function withDeadline (storage: Storage, timeout: number): Storage {
 
 function limitSink (sink: Sink, timeout: number): Sink {
   return {
-    write: (chunk, release) => within(sink.write(chunk, release), timeout),
+    write: (...piece) => within(sink.write(...piece), timeout),
     publish: () => within(sink.publish(), timeout),
     // What cannot be removed in time is the storage's to remove later; the result of the file is known already.
     discard: () => within(sink.discard(), timeout).catch(() => {})
