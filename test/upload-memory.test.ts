@@ -8,7 +8,7 @@ import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { disk, type Storage } from '../lib/index.js'
 import type { BuildOptions } from './fixtures/build.js'
-import { buildUpload, checkAnswer, filePart, FORM, form, uploaded, type Answer } from './fixtures/upload.js'
+import { buildUpload, checkAnswer, filePart, FORM, form, sendOverSocket, uploaded } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
 
 const MB = 1024 * 1024
@@ -45,12 +45,9 @@ async function upload (t: Test, { dir, storage, before = () => {}, fastify = {} 
     before(request)
     done()
   })
-  const address = await app.listen({ port: 0, host: '127.0.0.1' })
   const body = new FormData()
   for (const [index, content] of contents.entries()) body.append('files', new Blob([content]), `${index}.bin`)
-  const response = await fetch(`${address}/upload`, { method: 'POST', body })
-  const answer: Answer = { statusCode: response.status, headers: Object.fromEntries(response.headers), body: await response.text() }
-  await checkAnswer(t, dir, answer, contents.map((content, index) => uploaded(`${index}.bin`, content, TYPE)))
+  await checkAnswer(t, dir, await sendOverSocket(app, body), contents.map((content, index) => uploaded(`${index}.bin`, content, TYPE)))
   return contents
 }
 

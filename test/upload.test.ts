@@ -11,8 +11,8 @@ import t, { type Test } from 'tap'
 import { disk, ItemError, type Storage } from '../lib/index.js'
 import { build, type LogLine } from './fixtures/build.js'
 import {
-  BOUNDARY, buildUpload, checkAnswer, checkRefusal, failed, faulty, fieldPart, filePart, FORM, form, part, temporaries,
-  uploaded,
+  BOUNDARY, buildUpload, checkAnswer, checkRefusal, failed, faulty, fieldPart, filePart, FORM, form, part,
+  sendOverSocket, temporaries, uploaded,
   type Answer, type Expected
 } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
@@ -273,15 +273,12 @@ function countResults ({ statusCode, body }: Answer): number {
 
 t.test('files that fetch sends over a socket arrive', async t => {
   const { app, dir } = await buildUpload(t)
-  const address = await app.listen({ port: 0 })
   const body = new FormData()
   body.append('field', 'value')
   body.append('files', new Blob(['one'], { type: 'text/plain' }), 'a.txt')
   body.append('files', new Blob([Buffer.alloc(12 * MB)]), 'large.bin')
   body.append('files', new Blob(['two']), 'größe 1.txt')
-  const response = await fetch(`${address}/upload`, { method: 'POST', body })
-  const answer = { statusCode: response.status, headers: Object.fromEntries(response.headers), body: await response.text() }
-  await checkAnswer(t, dir, answer, [
+  await checkAnswer(t, dir, await sendOverSocket(app, body), [
     uploaded('a.txt', 'one'), tooLarge('large.bin'), uploaded('größe 1.txt', 'two', 'application/octet-stream')
   ])
 })
@@ -502,11 +499,8 @@ t.test('who counts the bytes of a form costs none of its files', async t => {
     done()
   }
   const { app, dir } = await buildUpload(t, {}, { before: app => app.addHook('preHandler', count) })
-  const address = await app.listen({ port: 0, host: '127.0.0.1' })
   const body = form(filePart('a'), filePart('b'))
-  const response = await fetch(`${address}/upload`, { method: 'POST', headers: { 'content-type': FORM }, body: new Uint8Array(body) })
-  const answer = { statusCode: response.status, headers: Object.fromEntries(response.headers), body: await response.text() }
-  await checkAnswer(t, dir, answer, [uploaded('a'), uploaded('b')])
+  await checkAnswer(t, dir, await sendOverSocket(app, new Uint8Array(body), { 'content-type': FORM }), [uploaded('a'), uploaded('b')])
   t.equal(bytes, body.length)
 })
 
