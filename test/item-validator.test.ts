@@ -48,3 +48,32 @@ t.test('examples are held against their schemas only where somebody may read the
   t.equal(createExampleCompiler(plain)(Type.Integer())('text'), undefined)
   t.match(createExampleCompiler(documented)(Type.Integer())('text'), [{ pointer: '#', detail: /must be integer/ }])
 })
+
+t.test('what a schema says beside the branches of a union holds for every branch', async t => {
+  const kinds = [{ kind: 'a', n: { type: 'string' } }, { kind: 'b', n: { type: 'integer' } }].map(({ kind, n }) =>
+    ({ type: 'object', required: ['kind', 'n'], properties: { kind: { const: kind }, n } }))
+  const common = { type: 'object', required: ['id'], properties: { id: { type: 'integer', minimum: 1 } }, not: { required: ['admin'] } }
+  const app = await buildRoutes(t, ...[{ oneOf: kinds, ...common }, { anyOf: kinds, ...common }].map(schema => Type.Unsafe(schema)))
+
+  for (const url of ['/0', '/1']) {
+    t.equal(await statusOf(app, url, { id: 1, kind: 'a', n: 'text' }), 'success')
+    t.equal(await statusOf(app, url, { id: 1, kind: 'b', n: 'text' }), 'error')
+    t.equal(await statusOf(app, url, { id: 0, kind: 'a', n: 'text' }), 'error')
+    t.equal(await statusOf(app, url, { kind: 'b', n: 1 }), 'error')
+    t.equal(await statusOf(app, url, { id: 1, kind: 'a', n: 'text', admin: true }), 'error')
+  }
+})
+
+t.test('a union whose branches refer to the whole schema is checked as a whole', async t => {
+  const leaf = { type: 'object', required: ['kind'], properties: { kind: { const: 'leaf' } } }
+  const node = { type: 'object', required: ['kind', 'inner'], properties: { kind: { const: 'node' }, inner: { $ref: '#' } } }
+  const app = await buildRoutes(t, Type.Unsafe({ anyOf: [leaf, node] }))
+
+  t.equal(await statusOf(app, '/0', { id: 1, kind: 'node', inner: { kind: 'leaf' } }), 'success')
+  t.equal(await statusOf(app, '/0', { id: 1, kind: 'node', inner: { kind: 'other' } }), 'error')
+})
+
+t.test('a schema that cannot be checked at once is refused at the start', async t => {
+  const app = await buildRoutes(t, Type.Unsafe({ $async: true, type: 'object', properties: { id: { type: 'integer' } } }))
+  await t.rejects(async () => app.ready(), { code: 'FST_MULTI_STATUS_INVALID_OPTION', message: /"\$async": true/ })
+})

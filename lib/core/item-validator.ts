@@ -2,7 +2,8 @@
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { ItemProblem } from '../../schemas/index.js'
-import { definitionsOf, findTaggedUnion, type JsonSchema, type TaggedUnion } from './tagged-union.js'
+import { InvalidOption } from '../errors.js'
+import { besideBranches, definitionsOf, findTaggedUnion, standAlone, type JsonSchema, type TaggedUnion } from './tagged-union.js'
 
 /** Says what is wrong with a value: undefined when nothing is. */
 export type Validate = (value: unknown) => ItemProblem[] | undefined
@@ -20,6 +21,7 @@ interface ValidationError {
 
 interface CompiledSchema {
   (value: unknown, at: object): unknown
+  $async?: boolean
   errors?: ValidationError[] | null
 }
 
@@ -49,14 +51,19 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
   const compileOne = (schema: object): Validate => {
     const compile = compileWith(hasName(schema) ? AjvCompiler() : pool)
     const check = compile({ schema } as never) as unknown as CompiledSchema
+    // Its answer would come too late, and count as a yes.
+    if (check.$async === true) throw new InvalidOption('the schema of an item', 'one that is checked at once', 'one with "$async": true')
     return value => fits(check, value) ? undefined : check.errors?.map(toProblem) ?? [TOO_DEEP]
   }
   return schema => {
-    // The branches of a schema with a name may refer to it, so that they do not stand alone.
-    const union = '$id' in schema ? undefined : findTaggedUnion(schema as JsonSchema)
+    const union = standAlone(schema as JsonSchema) ? findTaggedUnion(schema as JsonSchema) : undefined
     if (union === undefined) return compileOne(schema)
     const definitions = definitionsOf(schema as JsonSchema)
-    return compileUnion(union, branch => compileOne({ ...definitions, ...branch }))
+    const validateBranch = compileUnion(union, branch => compileOne({ ...definitions, ...branch }))
+    const beside = besideBranches(schema as JsonSchema)
+    if (beside === undefined) return validateBranch
+    const validateBeside = compileOne(beside)
+    return value => validateBranch(value) ?? validateBeside(value)
   }
 }
 

@@ -35,6 +35,25 @@ export function findTaggedUnion (schema: JsonSchema): TaggedUnion | undefined {
   return undefined
 }
 
+/** Keywords beside the branches of a union that say nothing of its values, or that the branches are compiled with. */
+const SAY_NOTHING = new Set(['title', 'description', 'examples', 'example', 'deprecated', '$comment', 'discriminator', 'definitions', '$defs'])
+
+/** What a union says beside its branches, as with members that all of them have in common; undefined where that is nothing. */
+export function besideBranches (schema: JsonSchema): JsonSchema | undefined {
+  const { [schema.anyOf === undefined ? 'oneOf' : 'anyOf']: _, ...beside } = schema
+  const saysMore = Object.keys(beside).some(keyword => !SAY_NOTHING.has(keyword) && !(keyword === 'type' && beside.type === 'object'))
+  return saysMore ? beside : undefined
+}
+
+/** Whether each branch of a union means the same by itself: it does not where a keyword looks at what others have found. */
+export function standAlone (schema: JsonSchema): boolean {
+  const { $id, $ref, unevaluatedProperties } = schema
+  return $id === undefined && $ref === undefined && unevaluatedProperties === undefined && !REFERS_TO_ROOT.test(JSON.stringify(schema))
+}
+
+/** A reference to anything in the schema but its definitions. */
+const REFERS_TO_ROOT = /"\$ref":"#(?!\/(?:definitions|\$defs)\/)/
+
 function constantOf (schema: JsonSchema, name: string): string | undefined {
   if (!schema.required?.includes(name)) return undefined
   const member = schema.properties?.[name]
