@@ -1,6 +1,6 @@
 // Results that do not fit their contract, and everything else that could cost the other results.
 import { inspect } from 'node:util'
-import { Type, type TObject } from '@sinclair/typebox'
+import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { defineContract, type AnyContract } from '../lib/index.js'
@@ -134,6 +134,87 @@ t.test('members that the contract does not declare stay in the server', async t 
 
   t.equal(response.body, '{"results":[' +
     '{"id":1,"status":"done","user":{"name":"Ada"}},{"id":2,"status":"done","user":{"name":"Ada","more":{"a":1}}},{"id":3,"status":"failed","why":"x"}]}')
+})
+
+const conditional = Type.Unsafe({
+  type: 'object', if: { properties: { kind: { const: 'x' } }, required: ['kind'] }, then: { properties: { a: {} } }, else: { properties: { b: {} } }
+})
+
+/** What is declared of data of this schema comes through, and nothing else. */
+const declared: Record<string, [schema: TSchema, data: unknown, answered: unknown]> = {
+  'all parts of an intersection': [
+    Type.Intersect([Type.Object({ a: Type.String() }), Type.Object({ b: Type.Any() })]), { a: 'x', b: { c: 1 }, secret: 1 }, { a: 'x', b: { c: 1 } }],
+  'every branch that fits': [
+    Type.Union([Type.Object({ a: Type.String() }), Type.Object({ a: Type.String(), b: Type.String() })]), { a: 'x', b: 'y', secret: 1 }, { a: 'x', b: 'y' }],
+  'no branch that does not fit': [
+    Type.Unsafe({ oneOf: [Type.Object({ k: Type.Literal('a'), a: Type.Integer() }), Type.Object({ k: Type.Literal('b'), b: Type.Integer() })] }),
+    { k: 'a', a: 1, b: 2 }, { k: 'a', a: 1 }],
+  'items of a tuple': [Type.Tuple([Type.Union([Type.Object({ a: Type.Integer() }), Type.Null()]), Type.Unknown()]), [{ a: 1, secret: 1 }, { b: 1 }], [{ a: 1 }, { b: 1 }]],
+  'items behind a tuple': [
+    Type.Unsafe({ type: 'array', items: [{ type: 'string' }], additionalItems: { type: 'object', properties: { a: {} } } }), ['x', { a: 1, secret: 1 }], ['x', { a: 1 }]],
+  'items behind a tuple that leaves them open': [Type.Unsafe({ type: 'array', items: [{ type: 'string' }] }), ['x', { a: 1 }], ['x', { a: 1 }]],
+  'items of any kind': [Type.Unsafe({ type: 'array', uniqueItems: true }), [{ a: 1 }], [{ a: 1 }]],
+  'items that are not spoken of': [Type.Unsafe({ properties: { a: {} } }), [{ a: 1 }], [{}]],
+  'items that are all alike': [Type.Array(Type.Object({ a: Type.Integer() }), { uniqueItems: true }), [{ a: 1, secret: 1 }], [{ a: 1 }]],
+  'members whose names fit a pattern': [
+    Type.Object({ r: Type.Record(Type.String({ pattern: '^\\p{L}+$' }), Type.Number()) }, { minProperties: 1 }), { r: { é: 1, 7: 1 } }, { r: { é: 1 } }],
+  'members of any name': [Type.Object({ a: Type.Integer() }, { additionalProperties: Type.Object({ b: Type.Integer() }) }), { a: 1, c: { b: 1, secret: 1 } }, { a: 1, c: { b: 1 } }],
+  'anything that is open': [Type.Object({ a: Type.Integer() }, { additionalProperties: true }), { a: 1, c: { b: 1 } }, { a: 1, c: { b: 1 } }],
+  'nothing that is closed': [Type.Unsafe({ type: 'object', minProperties: 0, additionalProperties: false }), {}, {}],
+  'what holds under a condition': [conditional, { kind: 'x', a: 1, b: 1 }, { kind: 'x', a: 1 }],
+  'what holds without a condition': [conditional, { kind: 'y', a: 1, b: 1 }, { b: 1 }],
+  'what neither says': [Type.Unsafe({ type: 'object', if: { required: ['a'] } }), { b: 1 }, {}],
+  'what another member brings with it': [
+    Type.Unsafe({ type: 'object', properties: { a: {} }, dependencies: { a: { properties: { b: {} } }, c: { properties: { d: {} } }, b: ['a'] } }), { a: 1, b: 1, d: 1 }, { a: 1, b: 1 }],
+  'what it refers to in itself': [
+    Type.Recursive(This => Type.Object({ n: Type.Integer(), nodes: Type.Array(This) }), { $id: 'Node' }), { n: 1, x: 1, nodes: [{ n: 2, nodes: [], x: 1 }] }, { n: 1, nodes: [{ n: 2, nodes: [] }] }],
+  'what it refers to elsewhere': [Type.Unsafe({ $ref: 'User#' }), { name: { first: 'Ada', secret: 1 }, secret: 1 }, { name: { first: 'Ada' } }],
+  'what it refers to in a part of elsewhere': [Type.Unsafe({ $ref: 'User#/definitions/a~1%20b' }), { first: 'Ada', secret: 1 }, { first: 'Ada' }],
+  'members that have the names of methods': [
+    Type.Object({ constructor: Type.Optional(Type.Unknown()), valueOf: Type.Optional(Type.String()), o: Type.Object({ toString: Type.Optional(Type.String()) }) }), { o: {} }, { o: {} }]
+}
+
+const user = {
+  $id: 'User',
+  type: 'object',
+  properties: { name: { $ref: '#/definitions/a~1%20b' } },
+  definitions: { 'a/ b': { type: 'object', properties: { first: { type: 'string' } } } }
+}
+
+for (const [what, [schema, data, answered]] of Object.entries(declared)) {
+  t.test(`of what a result has in it, all that the contract declares is answered, and nothing else: ${what}`, async t => {
+    const { response, errors } = await answer(t, [{ id: 1, status: 'done', data }],
+      { contract: contractOf(Type.Object({ data: schema })), before: app => app.addSchema(user) })
+
+    t.strictSame(errors, [])
+    t.equal(response.body, JSON.stringify({ results: [{ id: 1, status: 'done', data: answered }] }))
+  })
+}
+
+t.test('what is inside a result is held against the contract as what it is in JSON', async t => {
+  const nested = (toJSON: () => unknown) => ({ status: 'done', o: { a: 'x', toJSON } })
+  const { response } = await answer(t, [
+    { id: 1, ...nested(() => ({ a: 'y', secret: 1 })) }, { id: 2, ...nested(() => ({ a: 5 })) }, { id: 3, ...nested(() => 'text') },
+    { id: 4, status: 'done', o: { a: 'x', b: () => 1 } }
+  ], { contract: contractOf(Type.Object({ o: Type.Object({ a: Type.String(), b: Type.Optional(Type.Unknown()) }) })) })
+
+  t.strictSame(response.json().results.map(({ id, status, o }: Record<string, unknown>) => [id, status, o]), [
+    [1, 'done', { a: 'y' }], [2, 'failed', undefined], [3, 'failed', undefined], [4, 'done', { a: 'x' }]
+  ])
+})
+
+t.test('a reference that only a validator can follow fails the result, and says so in the log', async t => {
+  const place = { $id: 'Place', $defs: { here: { $anchor: 'here', type: 'object', properties: { a: {} } } }, definitions: { there: { $id: '#there', type: 'object' } } }
+  const { response, errors } = await answer(t, [{ id: 1, status: 'done', data: {} }],
+    { contract: contractOf(Type.Object({ data: Type.Unsafe({ $ref: 'Place#there' }) })), before: app => app.addSchema(place) })
+
+  t.match(response.json().results, [{ id: 1, code: 'INVALID_RESULT' }])
+  t.match(JSON.stringify(errors), 'the reference Place#there cannot be followed')
+})
+
+t.test('the log says which member does not fit', async t => {
+  const { errors } = await answer(t, [{ id: 1, status: 'done', n: '1' }])
+  t.match(JSON.stringify(errors), 'its members do not fit the contract: #/n must be number')
 })
 
 const Open = {

@@ -1,7 +1,8 @@
 // Results -> JSON, one branch of the contract per status. A result that does not fit becomes a failure; the rest survive.
 import { generic, type AnyContract, type Key } from '../../schemas/index.js'
 import { invalidResult, toFailure } from '../errors.js'
-import { compileBranches, compileCheck, compileJson, type Branch, type Serialized, type SharedSchemas } from './branch.js'
+import { compileBranches, compileCheck, type Branch, type Serialized } from './branch.js'
+import type { SharedSchemas } from './declared.js'
 import { chooseSheet, minimalSheet, type Frame, type NewSheet } from './sheet.js'
 
 /** What the serializer needs to know about the results beside themselves. */
@@ -95,7 +96,6 @@ function serializeBranches (branches: ReadonlyMap<unknown, Branch>): SerializeOn
 const SLOW_BYTES = 2048
 
 function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSchemas): SerializeResults {
-  const serializeFailure = compileJson(contract.schemas.failure, shared)
   const isKey = compileCheck(contract.schemas.key, shared)
 
   return (results, frame, { minimal = false, keys, onInvalid }) => {
@@ -114,7 +114,7 @@ function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSche
     function refuse (result: unknown, why: string): string {
       const key = keyIn(result, contract.key, isKey) ?? keys?.[index] ?? null
       onInvalid(index, key, why)
-      return serializeFailure(contract.fail(key, toFailure(invalidResult())))
+      return JSON.stringify(contract.fail(key, toFailure(invalidResult())))
     }
 
     return {
