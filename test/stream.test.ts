@@ -330,6 +330,45 @@ t.test('a stream goes with a prefix, without documentation, and where the app re
   t.equal(json.statusCode, 415)
 })
 
+t.test('a contract whose results have a member of the name that every line has already is refused', t => {
+  const words = { name: 'Row', success: 'ok', failure: 'bad', reason: 'why' } as const
+  const item = Type.Object({ index: Type.Integer(), id: Type.Integer() })
+  for (const contract of [
+    defineContract({ ...words, key: 'index' }), defineContract({ ...words, key: 'id', reason: 'index' }),
+    defineContract({ ...words, key: 'id', data: Type.Object({ index: Type.Integer() }) })
+  ]) {
+    const options = { url: '/rows', contract, item, handler: () => ({ index: 1 }) }
+    t.throws(() => bulkRoute({ ...options, stream: true } as never), { code: 'FST_MULTI_STATUS_INVALID_OPTION', message: /without a member "index"/ })
+    t.doesNotThrow(() => bulkRoute(options as never))
+  }
+  t.end()
+})
+
+t.test('one route in two contexts follows the shared schemas of each, also as a stream', async t => {
+  const app = await build(t)
+  const contract = defineContract({ name: 'Row', key: 'id', success: 'ok', failure: 'bad', reason: 'why', data: Type.Object({ user: Type.Unsafe<object>({ $ref: 'User#' }) }) })
+  const route = bulkRoute({
+    url: '/rows', contract, stream: true, item: Type.Object({ id: Type.Unsafe<number>({ $ref: 'Id#' }) }), handler: () => ({ user: { name: 'Ada', email: 'a@b.org' } })
+  })
+  const text = { type: 'string' }
+  for (const [prefix, id, properties] of [['/all', 'integer', { name: text, email: text }], ['/some', 'string', { name: text }]] as const) {
+    app.register(async child => {
+      child.addSchema({ $id: 'Id', type: id })
+      child.addSchema({ $id: 'User', type: 'object', properties })
+      child.route(route)
+    }, { prefix })
+  }
+  const send = async (url: string) => {
+    const lines = await app.inject({ method: 'POST', url: `${url}/stream`, payload: '{"id":1}\n{"id":"1"}\n', headers: { 'content-type': 'application/x-ndjson' } })
+    const { results } = (await app.inject({ method: 'POST', url, payload: [{ id: 1 }, { id: '1' }] })).json()
+    t.match(parse(lines.body).slice(0, 2).sort((a, b) => Number(a.index) - Number(b.index)), results)
+    return results.map(({ status, user }: Record<string, unknown>) => user ?? status)
+  }
+
+  t.strictSame(await send('/some/rows'), ['bad', { name: 'Ada' }])
+  t.strictSame(await send('/all/rows'), [{ name: 'Ada', email: 'a@b.org' }, 'bad'])
+})
+
 t.test('limits that cannot be are refused', async t => {
   for (const stream of [{ maxItems: 0 }, { maxLineBytes: 1.5 }]) {
     t.throws(() => bulkRoute({ url: '/jobs', contract, item: Job, stream, handler: ({ n }) => ({ n }) }),

@@ -21,7 +21,7 @@ import type { RunOptions } from './run.js'
 import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
 import { openSource } from './source.js'
 import type { LineItem } from './stream-input.js'
-import { handleStream, type StreamSettings } from './stream-route.js'
+import { checkLineMembers, handleStream, type StreamSettings } from './stream-route.js'
 
 /** What a handler may return: what a success carries, or nothing where the contract asks for nothing. */
 export type HandlerResult<V extends Vocabulary> =
@@ -159,6 +159,7 @@ function runBatch<I extends TSchema> (
 function streamingRoute<I extends TSchema> (
   route: Omit<RouteOptions, 'handler'>, { contract, item, how, perform }: Work<I>, { maxItems = Infinity, maxLineBytes = DEFAULT_LINE_BYTES }: StreamOptions
 ): RouteOptions {
+  checkLineMembers(contract)
   if (maxItems !== Infinity) checkInteger('stream.maxItems', maxItems, 1)
   checkInteger('stream.maxLineBytes', maxLineBytes, 1)
   const { timeout } = how

@@ -3,6 +3,7 @@ import { generic, type AnyContract, type Key } from '../../schemas/index.js'
 import { invalidResult, toFailure } from '../errors.js'
 import { compileBranches, compileCheck, type Branch, type Serialized } from './branch.js'
 import type { SharedSchemas } from './declared.js'
+import { createPairMap } from './pair-map.js'
 import { chooseSheet, minimalSheet, type Frame, type NewSheet } from './sheet.js'
 
 /** What the serializer needs to know about the results beside themselves. */
@@ -47,9 +48,13 @@ export function serializeAlone (serialize: SerializeResults, result: unknown, co
 
 const NO_FRAME: Frame = { head: '', tail: '' }
 
+/** Of contracts that refer to nothing, which mean the same everywhere. */
 const compiled = new WeakMap<AnyContract, SerializeResults>()
 
-/** What gives the schemas that a contract may refer to, as an app does. */
+/** Of contracts that refer to shared schemas, of which every context of an app may have its own. */
+const compiledFor = createPairMap<AnyContract, SchemaOwner, SerializeResults>()
+
+/** What gives the schemas that a contract may refer to, as a context of an app does. */
 export interface SchemaOwner { getSchemas (): SharedSchemas }
 
 /**
@@ -58,13 +63,18 @@ export interface SchemaOwner { getSchemas (): SharedSchemas }
  */
 export function serializerOf (contract: AnyContract | undefined, owner?: SchemaOwner): SerializeResults {
   if (contract === undefined) return serializeAnything
-  let serialize = compiled.get(contract)
-  if (serialize === undefined) {
-    // Whose schemas refer to nothing is not to suffer from what else the app has.
-    const shared = JSON.stringify(contract.schemas.body).includes('"$ref":') ? owner!.getSchemas() : {}
-    serialize = compileSerializer(contract, shared)
-    compiled.set(contract, serialize)
+  return compiled.get(contract) ?? (owner && compiledFor.get(contract, owner)) ?? compileFor(contract, owner)
+}
+
+function compileFor (contract: AnyContract, owner: SchemaOwner | undefined): SerializeResults {
+  if (JSON.stringify(contract.schemas.body).includes('"$ref":')) {
+    const serialize = compileSerializer(contract, owner!.getSchemas())
+    compiledFor.set(contract, owner!, serialize)
+    return serialize
   }
+  // Whose schemas refer to nothing is not to suffer from what else the app has.
+  const serialize = compileSerializer(contract)
+  compiled.set(contract, serialize)
   return serialize
 }
 

@@ -9,6 +9,7 @@ import { chargeLine } from './item-limit.js'
 import { compileKeyRules } from './item-keys.js'
 import { createCompiler, createExampleCompiler } from './item-validator.js'
 import { settleSource } from './lanes.js'
+import { createPairMap } from './pair-map.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { batchOf, beginReport, endReport, reportItem, wantsItem } from './report.js'
 import { wordOutcome } from './results.js'
@@ -17,7 +18,7 @@ import type { SettleOptions } from './settle-options.js'
 import { documentStream } from './stream-documentation.js'
 import { readLines, type LineItem, type LineRules, type StreamLimits, type StreamSource } from './stream-input.js'
 import { createOutput, type LineOutput } from './stream-output.js'
-import { invalidResult, toFailure } from '../errors.js'
+import { InvalidOption, invalidResult, toFailure } from '../errors.js'
 
 /** The media types of newline-delimited JSON. */
 export const LINE_TYPES = ['application/x-ndjson', 'application/jsonl']
@@ -31,6 +32,12 @@ export interface StreamSettings {
   readonly how: SettleOptions
   /** Does the work of one item. */
   perform (item: unknown, context: ItemContext): unknown
+}
+
+/** @throws FST_MULTI_STATUS_INVALID_OPTION when results have a member that says in a line which item it is about */
+export function checkLineMembers ({ schemas: { successes, failure } }: AnyContract): void {
+  if (![...successes, failure].some(({ properties }) => Object.hasOwn(properties, 'index'))) return
+  throw new InvalidOption('stream', 'false, or a contract without a member "index", which is the place of the item in every line', 'a contract with one')
 }
 
 /** Registers the streaming operation in a context of its own, so that its parser stays there. */
@@ -51,7 +58,7 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
     const { contract, item, limits: { maxLineBytes } } = settings
     const compile = createCompiler(app)
     route.schema = documentStream(given, contract, { item, maxLineBytes, compile: createExampleCompiler(app) })
-    rulesOf.set(settings, {
+    rules.set(settings, app, {
       ...compileKeyRules(settings.contract, compile),
       validateItem: compile(settings.item),
       parse: createParser(app)
@@ -60,8 +67,8 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
   })
 }
 
-/** Compiled when the app is ready. */
-const rulesOf = new WeakMap<StreamSettings, LineRules>()
+/** Compiled when the app is ready, for every context that has the route, as each may have shared schemas of its own. */
+const rules = createPairMap<StreamSettings, FastifyInstance, LineRules>()
 
 /** Takes and refuses in a line what the app takes and refuses in a body of JSON, as members called `__proto__`. */
 function createParser (app: FastifyInstance): (line: string) => unknown {
@@ -86,7 +93,7 @@ export function handleStream (request: FastifyRequest, reply: FastifyReply, sett
   if (minimal) notePreference(reply, 'return=minimal')
 
   // Without a body, no parser has been asked.
-  const source = readLines(request.body as Readable | undefined ?? Readable.from([]), rulesOf.get(settings)!, settings.limits, err => {
+  const source = readLines(request.body as Readable | undefined ?? Readable.from([]), rules.get(settings, request.server)!, settings.limits, err => {
     request.log.info({ err }, 'the stream was not read to its end')
   })
   const output = createOutput()
