@@ -265,6 +265,14 @@ t.test('outcomes in another order are never taken for those of another item', as
   t.strictSame(response.json().results, [created('a', 1), refused('b', INVALID), created('c', 3)])
 })
 
+t.test('outcomes whose values have keys of their own, as of a database, follow the items', async t => {
+  const own = async (...results: unknown[]) => (await ask(t, { route: withItems, payload: abc, results })).response.json().results
+  const from = (email: string, contactId: number) => fulfilled({ email, contactId })
+
+  t.strictSame(await own(from('b', 1), from('c', 2), from('d', 3)), [created('a', 1), created('b', 2), created('c', 3)])
+  t.strictSame(await own(from('b', 1), from('b', 2), rejected(new Error('secret'))), [created('a', 1), created('b', 2), refused('c', INTERNAL)])
+})
+
 t.test("a key of the handler's own in an outcome gives way to the client's", async t => {
   const { response, errors } = await ask(t, {
     route: withItems, payload: [{ email: 'A@b.org' }], results: [fulfilled({ email: 'a@b.org', contactId: 1 })]

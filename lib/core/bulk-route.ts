@@ -11,7 +11,7 @@ import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
 import { RequestItemAttempt, type ItemContext } from './item-context.js'
 import { bookOf, type OnItemError } from './item-error.js'
-import type { Batch } from './items.js'
+import { followReplaced, type Batch } from './items.js'
 import { settleSource } from './lanes.js'
 import { endSignalOf } from './lifetime.js'
 import { readPreferences } from './preferences.js'
@@ -111,6 +111,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch
       if (!batch) throw new NotRegistered(route.url)
+      followReplaced(batch, request.body, contract.key)
       if (authorize !== undefined && readPreferences(request).strict) {
         await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
       }

@@ -77,7 +77,7 @@ function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemAr
       expectAllValid(batch, rules)
     }
     request.multiStatusBatch = batch
-    keepValid(request, batch, rules)
+    keepValid(request, batch)
     next()
   }].flat()
 }
@@ -86,8 +86,8 @@ function compileRules ({ member, array, items, maxItems }: ItemArray, contract: 
   return { member, maxItems, ...compileKeyRules(contract, compile), validateArray: compile(array), validateItem: compile(items) }
 }
 
-/** A handler sees what Fastify has always shown it: a body that is valid. */
-function keepValid (request: FastifyRequest, { items }: Batch, { member }: ItemRules): void {
-  if (member === undefined) request.body = items
-  else (request.body as Record<string, unknown>)[member] = items
+/** A handler sees what Fastify has always shown it: a body that is valid. A copy, as it may sort it or take something away. */
+function keepValid (request: FastifyRequest, { items, member }: Batch): void {
+  if (member === undefined) request.body = items.slice()
+  else (request.body as Record<string, unknown>)[member] = items.slice()
 }

@@ -1,6 +1,6 @@
 // The body of a bulk request -> its items, each validated alone.
 import type { FailureDetail, Key } from '../../schemas/index.js'
-import { BatchEmpty, BatchTooLarge, BodyNotBatch, InvalidItems, invalidItemDetail } from '../errors.js'
+import { BatchEmpty, BatchTooLarge, BodyNotBatch, InvalidItems, InvalidOption, invalidItemDetail } from '../errors.js'
 import { expectDistinct, keyOf, type KeyRules } from './item-keys.js'
 import { pointerTo, typeOf, type Validate } from './item-validator.js'
 
@@ -17,8 +17,10 @@ export interface ItemRules extends KeyRules {
 /** The items of one request: those that may run, and what became already of those that may not. */
 export interface Batch {
   readonly total: number
+  /** The member of the body that has the items; undefined when the body itself is the array. */
+  readonly member: string | undefined
   /** The valid items, in order. */
-  readonly items: unknown[]
+  items: readonly unknown[]
   /** The place in the request of each valid item. */
   readonly places: number[]
   /** The key of every item of the request; null where it has none that can be used. */
@@ -27,6 +29,60 @@ export interface Batch {
   readonly invalid: ReadonlyMap<number, FailureDetail>
   /** What became of every item, in request order and in the words of the contract; undefined until that is known. */
   results?: readonly unknown[]
+}
+
+/** What a body has where its items are. */
+function itemsIn (body: unknown, member: string | undefined): unknown {
+  return member === undefined ? body : (body as Record<string, unknown> | null | undefined)?.[member]
+}
+
+/**
+ * Takes over what a hook has put in the place of items, as with more members. Where it has put them into another order,
+ * they stay in that of the request, which their results follow.
+ * @param name the member of an item that is its key
+ * @throws FST_MULTI_STATUS_INVALID_OPTION when the body does not hold the items of the request any more
+ */
+export function followReplaced (batch: Batch, body: unknown, name: string): void {
+  const now = itemsIn(body, batch.member)
+  if (!Array.isArray(now) || areSame(now, batch.items)) return
+  const isWhole = now.length === batch.items.length
+  if (isWhole && placesOf(now, batch) !== undefined) return
+  if (!isWhole || !haveKeys(now, batch, name)) {
+    throw new InvalidOption('what a hook leaves of the items', `all ${batch.items.length} of them, each with its key`, `${now.length} others`)
+  }
+  batch.items = now
+}
+
+/** Whether these have the keys of the items. */
+function haveKeys (some: readonly unknown[], { places, keys }: Batch, name: string): boolean {
+  const keyIn = (item: unknown) => typeOf(item) === 'object' ? (item as Record<string, unknown>)[name] : item
+  return some.every((item, index) => {
+    const key = keys[places[index]!]
+    return key === null || keyIn(item) === key
+  })
+}
+
+/**
+ * The places in the request of the items that the body holds, where somebody has put them into another order or taken
+ * some away.
+ * @returns undefined where they are as they were, or others
+ */
+export function movedPlaces (batch: Batch, body: unknown): readonly number[] | undefined {
+  const now = itemsIn(body, batch.member)
+  return Array.isArray(now) && !areSame(now, batch.items) ? placesOf(now, batch) : undefined
+}
+
+function areSame (now: readonly unknown[], items: readonly unknown[]): boolean {
+  if (now.length !== items.length) return false
+  for (let index = 0; index < items.length; index++) if (now[index] !== items[index]) return false
+  return true
+}
+
+/** @returns undefined unless all are items of the batch, each once */
+function placesOf (some: readonly unknown[], { items, places }: Batch): readonly number[] | undefined {
+  const known = new Map(items.map((item, index) => [item, places[index]!]))
+  const found = new Set(some.map(item => known.get(item) ?? -1))
+  return found.size === some.length && !found.has(-1) ? [...found] : undefined
 }
 
 /**
@@ -55,7 +111,7 @@ export function readBatch (body: unknown, rules: ItemRules): Batch {
   }
   if (valid < all.length) items.length = places.length = valid
   expectDistinct(keys, rules.key)
-  return { total: all.length, items, places, keys, invalid }
+  return { total: all.length, member: rules.member, items, places, keys, invalid }
 }
 
 /** The keys of the valid items, in order. */
@@ -77,7 +133,7 @@ export function expectAllValid (batch: Batch, { member }: ItemRules): void {
 }
 
 function itemsOf (body: unknown, { member, maxItems, validateArray }: ItemRules): unknown[] {
-  const items = member === undefined ? body : (body as Record<string, unknown> | null | undefined)?.[member]
+  const items = itemsIn(body, member)
   if (!Array.isArray(items)) throw new BodyNotBatch(expectation(member), receipt(body, member))
   if (items.length === 0) throw new BatchEmpty(member ?? 'the body')
   if (items.length > maxItems) throw new BatchTooLarge(maxItems, items.length)

@@ -5,7 +5,7 @@ import { generic, type AnyContract, type Key } from '../../schemas/index.js'
 import { makeBody, textAround, plainFrame } from './answer-body.js'
 import { configOf } from './arrival.js'
 import { bookOf, noteFailure } from './item-error.js'
-import { keysOfValid } from './items.js'
+import { keysOfValid, movedPlaces } from './items.js'
 import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
 import { reportAnswer } from './report-results.js'
 import { areMany, assembleResults, followItems, wordInTurns, wordResults } from './results.js'
@@ -76,11 +76,12 @@ function answer (
   if (batch !== undefined && given === batch.results) return sendResults(reply, given, terms)
 
   const words = contract ?? generic
-  const keys = options.keys ?? (batch === undefined ? [] : keysOfValid(batch))
+  const moved = batch && movedPlaces(batch, reply.request.body)
+  const keys = options.keys ?? moved?.map(place => batch!.keys[place]!) ?? (batch === undefined ? [] : keysOfValid(batch))
   const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
-  const items = { keys: inOrder ? keys : [], places: batch?.places }
+  const items = { keys: inOrder ? keys : [], places: moved ?? batch?.places }
   const book = bookOf(reply)
-  const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book)
+  const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book, moved)
   if (!areMany(given)) return sendResults(reply, assemble(wordResults(given, words, items, book)), terms)
   return wordInTurns(given, words, items, book).then(worded => sendResults(reply, assemble(worded), terms))
 }

@@ -70,19 +70,28 @@ export function wordOutcome (outcome: Outcome, contract: AnyContract, key: Key |
 }
 
 /**
- * Whether results are in the order of their items: no result has the key of another item. A key in what a worker
- * returned may be one of its own, a result that is not worded any more has to have the client's.
+ * Whether results are in the order of their items. A result that is not worded any more has to have the client's key; the
+ * outcomes of workers are taken to follow the items, unless all keys in their values are of items, each once, and in
+ * another order: if only one is not, they are of their own, as a database gives them.
  */
 export function followItems (given: readonly unknown[], keys: readonly (Key | null)[], name: string): boolean {
   let known: Set<unknown> | undefined
+  let isMoved = false
   for (let index = 0; index < given.length; index++) {
     const own = readKey(given[index], name)
     const key = keys[index] ?? null
     if (own === null || own === key) continue
     known ??= new Set(keys)
-    if ((key !== null && !mayBeOutcome(given[index])) || known.has(own)) return false
+    if (mayBeOutcome(given[index])) isMoved = true
+    else if (key !== null || known.has(own)) return false
   }
-  return true
+  return !isMoved || !haveOnly(given, known!, name)
+}
+
+/** Whether all keys that they have are among these, each once. */
+function haveOnly (given: readonly unknown[], keys: ReadonlySet<unknown>, name: string): boolean {
+  const own = given.map(one => readKey(one, name)).filter(key => key !== null)
+  return new Set(own).size === own.length && own.every(key => keys.has(key))
 }
 
 /**
@@ -121,12 +130,14 @@ function mayBeOutcome (one: unknown): one is Outcome {
  * Puts the results of the valid items and the failures of the invalid ones together, in request order.
  * Results in another order or number are matched by key; an item without a result has failed with INVALID_RESULT.
  * @param inOrder whether the first result is that of the first valid item, and so on
+ * @param moved the places that the results then are for, where that is another order
  */
 export function assembleResults (
-  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureBook
+  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureBook, moved?: readonly number[]
 ): readonly unknown[] {
-  if (inOrder && batch.invalid.size === 0 && results.length === batch.total) return results
-  const found = inOrder ? undefined : matchByKey(results, batch, contract.key, book)
+  if (inOrder && moved === undefined && batch.invalid.size === 0 && results.length === batch.total) return results
+  const inPlace = moved && new Map(results.map((one, index) => [moved[index], one]))
+  const found = inOrder ? inPlace : matchByKey(results, batch, contract.key, book)
   let next = 0
   return batch.keys.map((key, place) => {
     const failure = batch.invalid.get(place)
