@@ -1,7 +1,7 @@
 // A contract: one vocabulary for the results of a batch, and everything that follows from it.
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import { failureMembers, type FailureDetail } from './failure.js'
-import { checkVocabulary, dataFor, type Vocabulary } from './vocabulary.js'
+import { checkVocabulary, dataFor, membersOf, type Vocabulary } from './vocabulary.js'
 import { addData, addDetail, startResult, wordBare } from './wording.js'
 
 export type { Vocabulary } from './vocabulary.js'
@@ -18,7 +18,7 @@ type DataOf<V extends Vocabulary, W extends string> =
   V['data'] extends TObject ? V['data']['static']
     : V['data'] extends { readonly [word in W]: infer D extends TObject } ? D['static'] : unknown
 
-type FailureDataOf<V extends Vocabulary> = V['failureData'] extends TObject ? V['failureData']['static'] : unknown
+type FailureDataOf<V extends Vocabulary> = V['failureData'] extends TObject ? Partial<V['failureData']['static']> : unknown
 
 /** One result of an item that worked. */
 export type Success<V extends Vocabulary> = {
@@ -84,7 +84,7 @@ export interface Contract<V extends Vocabulary> extends AnyContract {
     readonly body: Schema<Body<V>>
   }
   succeed (key: KeyOf<V>, data?: SuccessData<V>): Success<V>
-  fail (key: KeyOf<V> | null, detail: FailureDetail & Partial<FailureDataOf<V>>): Failure<V>
+  fail (key: KeyOf<V> | null, detail: FailureDetail & FailureDataOf<V>): Failure<V>
 }
 
 const anyKey = Type.Union([Type.Integer(), Type.String()])
@@ -107,7 +107,7 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
   checkVocabulary(vocabulary, successWords)
 
   const success = (word: string) => Type.Object(
-    { [key]: keyType, status: Type.Literal(word), ...dataFor(data, word)?.properties },
+    { [key]: keyType, status: Type.Literal(word), ...membersOf(dataFor(data, word)) },
     { title: title(name, word) }
   )
   const moreNames = Object.keys(failureData?.properties ?? {})
@@ -123,7 +123,8 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
     status: Type.Literal(failure),
     [reason]: Type.String(),
     ...failureMembers,
-    ...failureData?.properties
+    // Whoever fails an item, as with an invalid one, may know nothing of them.
+    ...membersOf({ properties: failureData?.properties })
   }, { title: title(name, failure), ...(failureExample !== undefined && { examples: [fail(keyType.examples?.[1] ?? null, failureExample)] }) })
   const successes = successWords.map(success)
   const result = Type.Union([...successes, failed])

@@ -1,5 +1,5 @@
 // The words that a contract is made of.
-import type { TObject, TSchema } from '@sinclair/typebox'
+import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import { failureMemberNames, type FailureDetail } from './failure.js'
 
 /** The words of a contract. */
@@ -20,10 +20,15 @@ export interface Vocabulary {
   readonly reason: string
   /** What a success carries beside key and status: one object for every success word, or one for each. @default nothing */
   readonly data?: TObject | { readonly [word: string]: TObject }
-  /** What a failure carries beside the members that every failure has. @default nothing */
+  /** What a failure may carry beside the members that every failure has. @default nothing */
   readonly failureData?: TObject
   /** A failure to show in the documentation. @default an item that is invalid */
   readonly failureExample?: FailureDetail
+}
+
+/** The members of a schema, each as it is required or not: JSON schemas say that beside their members, those of TypeBox also in them. */
+export function membersOf ({ properties = {}, required = [] }: Partial<TObject> = {}): Record<string, TSchema> {
+  return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, required.includes(name) ? schema : Type.Optional(schema)]))
 }
 
 /** What a success with this word carries. */
@@ -47,6 +52,8 @@ export function checkVocabulary ({ name, envelope = 'results', key, failure, rea
   for (const word of successWords) expectMember('success', word)
   expectData(data, successWords)
   expectFailureData(failureData)
+  for (const word of successWords) expectMembersOnly('data', dataFor(data, word))
+  expectMembersOnly('failureData', failureData)
   expectDistinct('words', [...successWords, failure])
   expectDistinct('members', [key, 'status', reason, ...failureMemberNames, ...Object.keys(failureData?.properties ?? {})])
   for (const word of successWords) {
@@ -66,6 +73,18 @@ function expectData (data: Vocabulary['data'], successWords: string[]): void {
 function expectFailureData (failureData: Vocabulary['failureData']): void {
   if (failureData === undefined || isObjectSchema(failureData)) return
   throw new TypeError(`defineContract: failureData must be Type.Object({...}); received ${JSON.stringify(failureData)}`)
+}
+
+/** What a schema of a part of a result could say of the whole, which has more members. */
+const OF_THE_WHOLE = [
+  'patternProperties', 'minProperties', 'maxProperties', 'propertyNames', 'dependencies', 'allOf', 'anyOf', 'oneOf', 'not', 'if', '$ref'
+]
+
+function expectMembersOnly (option: string, schema: TObject | undefined): void {
+  if (schema === undefined) return
+  const more = OF_THE_WHOLE.find(keyword => keyword in schema) ?? (schema.additionalProperties ? 'additionalProperties' : undefined)
+  if (more === undefined) return
+  throw new TypeError(`defineContract: ${option} must name its members, with nothing that holds for all of them; received a schema with "${more}"`)
 }
 
 function expectMember (option: string, value: unknown): void {

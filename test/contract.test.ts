@@ -1,5 +1,5 @@
 // Contracts: the words of results, the schemas that follow from them, and what is published of them.
-import { Type, type Static, type TSchema } from '@sinclair/typebox'
+import { Type, type Static, type TObject, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
 import t from 'tap'
@@ -147,6 +147,25 @@ t.test('a failure can carry more than every failure has', async t => {
   t.strictSame((await app.inject('/calls')).json(), { results: [failure] })
 })
 
+t.test('what else a failure can carry is missing where the plugin itself fails an item', async t => {
+  const hints = defineContract({ name: 'Call', key: 'id', success: 'answered', failure: 'missed', reason: 'why', failureData: Type.Object({ hint: Type.String() }) })
+  const app = await build(t)
+  app.route(bulkRoute({ url: '/calls', contract: hints, item: Type.Object({ id: Type.Integer() }), handler: ({ id }) => { if (id === 3) throw new Error('secret') } }))
+
+  const response = await app.inject({ method: 'POST', url: '/calls', payload: [{ id: 1 }, { id: 'x' }, { id: 3 }] })
+  t.match(response.json().results, [{ id: 1, status: 'answered' }, { id: 'x', code: 'INVALID_ITEM' }, { id: 3, code: 'INTERNAL_ERROR' }])
+  t.strictSame(hints.fail(1, { message: 'Busy', hint: 'later' }), { id: 1, status: 'missed', why: 'Busy', hint: 'later' })
+})
+
+t.test('the data of a success can be a plain JSON schema, which says by itself what is required', async t => {
+  const data = { type: 'object', properties: { a: { type: 'string' }, b: { type: 'string' } }, required: ['a'], additionalProperties: false }
+  const plain = defineContract({ name: 'Call', key: 'id', success: 'answered', failure: 'missed', reason: 'why', data: data as unknown as TObject })
+  const app = await build(t)
+  app.get('/calls', { config: { multiStatus: plain } }, async (_, reply) => reply.multiStatus([plain.succeed(1, { a: 'x' }), plain.succeed(2, { b: 'x' })]))
+
+  t.match((await app.inject('/calls')).json().results, [{ id: 1, status: 'answered', a: 'x' }, { id: 2, code: 'INVALID_RESULT' }])
+})
+
 t.test('the data of all words can be one object', async t => {
   const both = defineContract({
     name: 'Row', key: 'id', success: ['created', 'updated'], failure: 'failed', reason: 'message', data: Type.Object({ version: Type.Integer() })
@@ -211,6 +230,11 @@ t.test('a vocabulary that cannot work is refused with what was expected', async 
     [{ data: { done: Type.String() } }, data('done')],
     [{ data: both }, data('type')],
     [{ failureData: Type.Object({ code: Type.String() }) }, twice('members', 'code')],
+    ...['additionalProperties', 'patternProperties', 'allOf', 'minProperties'].flatMap((keyword): Array<[object, string]> =>
+      [{ data: Type.Object({}, { [keyword]: 1 }) }, { data: { done: Type.Object({}, { [keyword]: 1 }) } }].map(change => [change,
+        `defineContract: data must name its members, with nothing that holds for all of them; received a schema with "${keyword}"`])),
+    [{ failureData: Type.Object({ a: Type.String() }, { not: {} }) },
+      'defineContract: failureData must name its members, with nothing that holds for all of them; received a schema with "not"'],
     [{ failureData: Type.String() }, 'defineContract: failureData must be Type.Object({...}); received {"type":"string"}']
   ]
   for (const [change, message] of wrong) {

@@ -68,6 +68,19 @@ t.test('a batch without a valid item is a 207, and the handler is given none', a
   t.strictSame(ran, [[]])
 })
 
+t.test('what the schema of a body says beside its items holds for the body', async t => {
+  for (const [more, wrong, right] of [
+    [{ required: ['things', 'tenant'] }, {}, { tenant: 1 }],
+    [{ patternProperties: { '^x-': { type: 'boolean' } } }, { 'x-a': 'neither' }, { 'x-a': true }],
+    [{ not: { required: ['admin'] } }, { admin: 1 }, {}]
+  ] as const) {
+    const { post } = await buildThings(t, { type: 'object', properties: { things: Things }, ...more })
+    const things = [{ id: 1, n: 1 }]
+    t.equal((await post({ things, ...wrong })).statusCode, 400)
+    t.equal((await post({ things, ...right })).statusCode, 207)
+  }
+})
+
 t.test('the items can be the one array in an object, whose other members Fastify validates as ever', async t => {
   const body = Type.Object({ things: Things, dryRun: Type.Boolean(), note: Type.Optional(Type.String()) }, { additionalProperties: false })
   const { ran, post } = await buildThings(t, body)

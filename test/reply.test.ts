@@ -273,6 +273,15 @@ t.test('outcomes whose values have keys of their own, as of a database, follow t
   t.strictSame(await own(from('b', 1), from('b', 2), rejected(new Error('secret'))), [created('a', 1), created('b', 2), refused('c', INTERNAL)])
 })
 
+t.test('an error that is returned instead of thrown is a failure', async t => {
+  const { response, errors } = await ask(t, {
+    route: withItems, payload: abc, results: [fulfilled(new Error('secret')), fulfilled(new ItemError('Email taken')), fulfilled({ contactId: 3 })]
+  })
+
+  t.match(response.json().results, [refused('a', INTERNAL), { email: 'b', status: 'rejected', message: 'Email taken', code: 'ITEM_FAILED' }, created('c', 3)])
+  t.match(errors, [{ index: 0, key: 'a', err: { message: 'secret' } }])
+})
+
 t.test("a key of the handler's own in an outcome gives way to the client's", async t => {
   const { response, errors } = await ask(t, {
     route: withItems, payload: [{ email: 'A@b.org' }], results: [fulfilled({ email: 'a@b.org', contactId: 1 })]

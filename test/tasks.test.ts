@@ -63,6 +63,17 @@ t.test('one task hangs, one fails, one is invalid, and the fourth is completed n
     '{"taskId":104,"status":"completed","output":[1,null,{"a":"b"}]}]}')
 })
 
+t.test('an error that a handler returns instead of throwing it is a failure', async t => {
+  const app = await buildTasks(t, {
+    handlers: {
+      now: defineTask({ handler: () => new ItemError('No') }), later: defineTask({ handler: async () => new Error('secret') })
+    }
+  })
+
+  const { body } = await post(app, ['now', 'later'].map(type => ({ taskId: type, type })))
+  t.match(body.tasks, [{ taskId: 'now', status: 'failed', reason: 'No' }, { taskId: 'later', status: 'failed', code: 'INTERNAL_ERROR' }])
+})
+
 t.test('results are in request order, whichever task is the first to end', async t => {
   const sleep = defineTask({ payload: Type.Integer(), handler: async ms => { await setTimeout(ms); return ms } })
   const app = await buildTasks(t, { handlers: { sleep } })

@@ -50,10 +50,13 @@ function findInSchema (body: JsonSchema): ItemArray | undefined {
   if (arrays.length !== 1) return undefined
   const [member, array] = arrays[0] as [string, ArraySchema]
   const required = (body.required ?? []).filter(name => name !== member)
-  const isAlone = Object.keys(body.properties!).length === 1 && body.additionalProperties === undefined
-  const rest = isAlone ? undefined : { ...body, properties: { ...body.properties, [member]: {} }, required }
+  const saysMore = Object.keys(body.properties!).length > 1 || required.length > 0 || Object.keys(body).some(keyword => !SAY_NO_MORE.has(keyword))
+  const rest = !saysMore ? undefined : { ...body, properties: { ...body.properties, [member]: {} }, required }
   return { ...splitArray(array, definitions), member, rest }
 }
+
+/** What a body with nothing but its items may say. */
+const SAY_NO_MORE = new Set(['type', 'properties', 'required', 'title', 'description', 'examples', '$id', 'definitions', '$defs'])
 
 /** @param reference a shared schema, `contacts#` or `contacts`, or a place in one, `contacts#/definitions/list` */
 function resolve (reference: string, getSchema: GetSchema): JsonSchema {

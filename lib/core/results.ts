@@ -60,9 +60,11 @@ function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: n
 /** Words one outcome; what cannot be read is left as it is, for the serializer to refuse. */
 export function wordOutcome (outcome: Outcome, contract: AnyContract, key: Key | null, place: number, book: FailureBook): unknown {
   try {
-    if (outcome.status === 'fulfilled') return wordSuccess(outcome.value, contract, key)
-    const failure = toFailure(outcome.reason)
-    noteFailure(book, failure, outcome.reason, place, key)
+    // An error that is returned, as by `catch(error => error)`, is none the less one.
+    if (outcome.status === 'fulfilled' && !(outcome.value instanceof Error)) return wordSuccess(outcome.value, contract, key)
+    const reason: unknown = outcome.status === 'fulfilled' ? outcome.value : outcome.reason
+    const failure = toFailure(reason)
+    noteFailure(book, failure, reason, place, key)
     return contract.fail(key, failure)
   } catch {
     return outcome

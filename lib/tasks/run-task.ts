@@ -119,6 +119,7 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
           followAttempt(watch)
           output = await output
         }
+        if (output instanceof Error) throw output
       } catch (error) {
         if (!finishAttempt(watch)) return
         fail(error, turn, turns)
