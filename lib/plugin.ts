@@ -6,11 +6,11 @@ import { batchRoute } from './batch/route.js'
 import './core/decorators.js'
 import { createAdmission } from './core/admission.js'
 import { noteArrivals, type RouteConfig } from './core/arrival.js'
+import { createBatchSignal } from './core/batch-signal.js'
 import { awaitLargeBodies } from './core/answer-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
 import { prepareItemErrors } from './core/item-error.js'
-import { toAbortSignal } from './core/end-signal.js'
 import { END_SIGNAL, followBatches } from './core/lifetime.js'
 import { createMultiStatus } from './core/reply.js'
 import { registerDocs } from './docs.js'
@@ -31,7 +31,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
 
   const lifetime = followBatches(app, closeGrace)
   app.decorateReply('multiStatus', createMultiStatus(status))
-  app.decorateReply('batchSignal', function () { return toAbortSignal(lifetime.signalFor(this)) })
+  app.decorateReply('batchSignal', createBatchSignal(lifetime))
   app.decorateReply(END_SIGNAL, function (this: FastifyReply) { return lifetime.signalFor(this) })
   awaitLargeBodies(app)
   prepareItemErrors(app, onItemError)

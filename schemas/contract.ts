@@ -14,6 +14,7 @@ export interface Schema<T> extends TSchema { static: T }
 
 type KeyOf<V extends Vocabulary> = V['keyType'] extends TSchema ? V['keyType']['static'] : Key
 type WordOf<V extends Vocabulary> = V['success'] extends readonly (infer S extends string)[] ? S : V['success'] & string
+type FirstWordOf<V extends Vocabulary> = V['success'] extends readonly [infer S extends string, ...unknown[]] ? S : WordOf<V>
 type DataOf<V extends Vocabulary, W extends string> =
   V['data'] extends TObject ? V['data']['static']
     : V['data'] extends { readonly [word in W]: infer D extends TObject } ? D['static'] : unknown
@@ -37,9 +38,9 @@ export type Result<V extends Vocabulary> = Success<V> | Failure<V>
 export type Body<V extends Vocabulary> =
   { [envelope in V['envelope'] extends string ? V['envelope'] : 'results']: Result<V>[] }
 
-/** What makes a success of an item: its data, and the key or the word where the item or the contract does not give it. */
+/** What makes a success of an item: its data, the word if it is not the first of several, and the key where the item does not give it. */
 export type SuccessData<V extends Vocabulary> = {
-  [W in WordOf<V>]: { [key in V['key']]?: KeyOf<V> } & { status?: W } & DataOf<V, W>
+  [W in WordOf<V>]: { [key in V['key']]?: KeyOf<V> } & (W extends FirstWordOf<V> ? { status?: W } : { status: W }) & DataOf<V, W>
 }[WordOf<V>]
 
 /** A contract of which nothing but the shape is known. */

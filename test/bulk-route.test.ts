@@ -380,6 +380,19 @@ t.test('a batch that begins within closeGrace may use what is left of it', async
   await closed
 })
 
+t.test('a batchSignal is the same however often it is asked for', async t => {
+  const app = await build(t)
+  const signals = new Set<AbortSignal>()
+  app.get('/', async (_request, reply) => {
+    for (let count = 0; count < 20; count++) signals.add(reply.batchSignal())
+    return reply.multiStatus([{ listeners: reply.raw.listenerCount('close') }])
+  })
+
+  const { results: [{ listeners }] } = (await app.inject('/')).json()
+  t.equal(signals.size, 1)
+  t.ok(listeners < 10, `${listeners} listeners`)
+})
+
 t.test('a batchSignal can be had in any route', async t => {
   const app = await build(t)
   app.get('/', async (_request, reply) => reply.multiStatus([{ aborted: reply.batchSignal().aborted }]))

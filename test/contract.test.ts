@@ -321,9 +321,11 @@ t.test('the types of results follow from the contract', async t => {
     true satisfies Same<Failure<Words>['rowId'], number | null>,
     true satisfies Same<keyof Body<Words>, 'rows'>,
     true satisfies Same<SuccessData<Words>['rowId'], number | undefined>,
+    true satisfies Same<SuccessData<Words>['status'], 'made' | 'kept' | undefined>,
+    true satisfies Same<Extract<SuccessData<Words>, { status: unknown }>['status'], 'kept'>,
     true satisfies Same<Static<typeof tasks.schemas.body>['tasks'], TaskResult[]>
   ]
-  t.equal(checks.length, 12)
+  t.equal(checks.length, 14)
 })
 
 /** The OpenAPI document of an app with one bulk route. */
