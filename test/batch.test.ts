@@ -128,6 +128,22 @@ t.test('a failure says in the words of the app what is wrong, and of a 5xx nothi
   ])
 })
 
+t.test('a failure that says when to come back can succeed later, whatever its status', async t => {
+  const app = await buildBatch(t)
+  const fail = (url: string, status: number, body: object, headers = {}) => app.get(url, (_, reply) => reply.code(status).headers(headers).send(body))
+  fail('/running', 409, { code: 'FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT', message: 'Still running' }, { 'retry-after': '1' })
+  fail('/running/unsaid', 409, { code: 'FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT', message: 'Still running' })
+  fail('/locked', 423, {}, { 'retry-after': '0' })
+  fail('/broken', 500, {}, { 'retry-after': '5' })
+  fail('/taken', 409, { code: 'TAKEN' })
+
+  const { results } = await post(app, ['/running', '/running/unsaid', '/locked', '/broken', '/taken'].map((url, id) => ({ id: `${id}`, url })))
+
+  t.strictSame(results.map(({ statusCode, retryable, retryAfter }) => [statusCode, retryable, retryAfter]), [
+    [409, true, 1], [409, true, undefined], [423, true, 0], [500, true, 5], [409, false, undefined]
+  ])
+})
+
 t.test('a redirect is a success that is not followed', async t => {
   const app = await buildBatch(t)
   app.get('/old', (_, reply) => reply.redirect('/contacts/1', 308))

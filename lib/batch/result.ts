@@ -18,9 +18,12 @@ function explain ({ statusCode, headers }: Answer, body: unknown): ItemError {
   const { message, code } = Object(statusCode < 500 ? body : undefined) as { message?: unknown, code?: unknown }
   const name = STATUS_CODES[statusCode] ?? `Status ${statusCode}`
   const retryAfter = readRetryAfter(headers['retry-after'])
+  // Who says when to come back, or that the first one still runs, has not said no; else the status decides.
+  const isForNow = retryAfter !== undefined || code === 'FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT'
   return new ItemError(typeof message === 'string' ? message : statusCode === 500 ? 'Internal error' : name, {
     code: typeof code === 'string' ? code : statusCode === 500 ? 'INTERNAL_ERROR' : constantOf(name),
     statusCode,
+    ...(isForNow && { retryable: true }),
     ...(retryAfter !== undefined && { retryAfter })
   })
 }
