@@ -68,6 +68,20 @@ t.test('every body arrives as it was given, both ways', async t => {
   ])
 })
 
+t.test('an answer is the very text that its route gave, unless it is JSON', async t => {
+  const answers = [
+    ['application/x-ndjson', '{"a": 1}\n{"a": 2}\n'], ['text/json', '{"a": 1}'], ['text/plain; of=json', '"a"'], ['application/jsonl', '{"a": 1}\n'],
+    ['application/json-seq', 'a "b"'], ['application/vnd.api+json', '{"a":1}'], ['application/json', '"{\\"a\\":1}"']
+  ] as const
+  const { fetch } = await start(t, {}, app => {
+    answers.forEach(([type, text], index) => app.get(`/answer/${index}`, (_, reply) => reply.header('content-type', type).send(text)))
+  })
+
+  const responses = await Promise.all(answers.map((_, index) => fetch(`/answer/${index}`)))
+
+  t.strictSame(await Promise.all(responses.map(response => response.text())), answers.map(([, text]) => text))
+})
+
 t.test('more calls than maxItems are several batches', async t => {
   const { batches, fetch } = await start(t, { maxItems: 2 })
   const responses = await Promise.all(['1', '2', '3', '4', '5'].map(id => fetch(`/contacts/${id}`)))

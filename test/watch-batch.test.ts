@@ -95,6 +95,23 @@ t.test('events that are cut go on where they were, and no result is told twice',
   }
 })
 
+t.test('events are read whatever JSON holds raw', async t => {
+  const odd = `id: 1\nevent: result\ndata: ${JSON.stringify({ index: 0, result: { taskId: 101, status: 'completed', note: 'a\u2028b\u2029c\u0085d' }, summary: summaryAfter(1) })}\n\n`
+  for (const end of ['\n', '\r\n']) {
+    const pieces = [odd, resultEvent(1), resultEvent(2), doneEvent].map(event => event.replaceAll('\n', end))
+    for (const sent of [pieces, pieces.join('').split('')]) {
+      const { url, asked } = await startBatchServer(t, [running(3, { 'retry-after': '0.01' }), finished], [events(sent), events([])])
+
+      const { told } = await watch(url)
+
+      t.match(told.filter(({ type }) => type === 'result'), [
+        { index: 0, result: { note: 'a\u2028b\u2029c\u0085d' } }, { index: 1, summary: summaryAfter(2) }, { index: 2, summary: summaryAfter(3) }
+      ], `lines that end in ${JSON.stringify(end)}`)
+      t.equal(asked[2]!.headers['last-event-id'], '3')
+    }
+  }
+})
+
 t.test('a batch that was done when its events ended is done, and what no event told is told', async t => {
   const { url } = await startBatchServer(t, [finished], [events([resultEvent(1)], cut)])
 

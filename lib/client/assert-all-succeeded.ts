@@ -13,6 +13,6 @@ export function assertAllSucceeded<B extends object, const W extends StatusOf<Re
   body: B, options: FailureOptions<W> = {}
 ): SuccessOf<ResultOf<B>, W>[] {
   const { succeeded, failed } = partition(body, options)
-  if (failed.length > 0) throw new PartialFailureError<FailureOf<ResultOf<B>, W>, SuccessOf<ResultOf<B>, W>>(failed, succeeded)
+  if (failed[0]) throw new PartialFailureError<FailureOf<ResultOf<B>, W>, SuccessOf<ResultOf<B>, W>>(failed, succeeded)
   return succeeded
 }

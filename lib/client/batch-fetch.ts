@@ -91,7 +91,7 @@ async function describe (request: Request, id: string): Promise<object> {
     method: request.method,
     url: (pathname + search).replace(/[{}]/g, encodeURIComponent),
     headers: Object.fromEntries(request.headers),
-    ...bytes.length && { body: btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join('')), encoding: 'base64' }
+    ...bytes.length && { body: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), '')), encoding: 'base64' }
   }
 }
 
@@ -99,7 +99,8 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 
 function toResponse (result: Result): Response {
   const { statusCode: status, encoding, headers = JSON_TYPE, body = result.headers ? undefined : result } = result
-  const isJson = /json/.test(headers['content-type']!)
+  // The types whose bodies the server carries as JSON.
+  const isJson = /n\/(.+\+)?json(;|$)/i.test(headers['content-type']!)
   return new Response(
     encoding ? Uint8Array.from(atob(body as string), char => char.charCodeAt(0)) : isJson ? JSON.stringify(body) : body as string,
     { status, headers }

@@ -60,7 +60,7 @@ export function resultsOf<B extends object> (body: B): ResultOf<B>[] {
 /** Whether a result is that of an item that failed. */
 export function isFailure (result: unknown, word?: string): boolean {
   const { status, statusCode, code, retryable } = result as FailureMembers
-  if (word !== undefined) return status === word
+  if (word) return status === word
   if (typeof status === 'number') return status >= 400
   return status === 'failed' || status === 'error' || (statusCode! >= 400 && (code ?? retryable) !== undefined)
 }

@@ -12,7 +12,8 @@ export interface ServerEvent { event?: string, data: string, id?: string }
 export async function * readEvents (stream: ReadableStream<Uint8Array>, onChunk?: () => void): AsyncGenerator<ServerEvent, void> {
   let fields: Record<string, string> = {}
   for await (const line of readLines(stream, onChunk)) {
-    const [, name, value] = /^(\w*):? ?(.*)/.exec(line)!
+    // Not a dot, because JSON may hold U+2028 and U+2029 as they are.
+    const [, name, value] = /^(\w*):? ?([^\r]*)/.exec(line)!
     if (name) fields[name] = value!
     else if (!line.trim()) {
       if (fields.data) yield fields as unknown as ServerEvent

@@ -1,7 +1,7 @@
 // Waiting before the next try.
 
-/** A longer timer fires at once. */
-const MAX_TIMEOUT = 2 ** 31 - 1
+/** A timer of 2 ** 31 ms or more fires at once. */
+const MAX_TIMEOUT = 2e9
 
 /** Resolves after a time; rejects with the signal's reason when it aborts. */
 export async function sleep (ms: number, signal?: AbortSignal): Promise<void> {

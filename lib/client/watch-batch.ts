@@ -73,7 +73,8 @@ export async function * watchBatch<B extends object = AnyBody> (
     const [response, body] = await persist(ask, options)
     if (response.status !== 202) {
       const results = resultsOf<B>(body)
-      const summary = summarize(results, options)
+      const { succeeded, failed } = partition(results as AnyResult[], options)
+      const summary = { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
       for (const [index, result] of results.entries()) yield * tell(index, result, summary)
       return yield { type: 'done', body, summary }
     }
@@ -120,9 +121,4 @@ async function * tellEvents<B> (request: (ends: AbortSignal) => Promise<Response
     controller.abort()
   }
   return isLive
-}
-
-function summarize (results: unknown[], options: FailureOptions): BatchSummary {
-  const { succeeded, failed } = partition(results as AnyResult[], options)
-  return { total: results.length, succeeded: succeeded.length, failed: failed.length, pending: 0 }
 }
