@@ -19,6 +19,14 @@ t.test('inProcess', async t => {
   }
 })
 
+for (const [name, open] of Object.entries({ inProcess, bullmq: () => bullmq({ connection: 'redis://127.0.0.1:1' }) })) {
+  t.test(`${name} that has not been started cannot be reached, and can be closed`, async t => {
+    const engine = open()
+    await t.rejects(engine.find('a'), { code: 'FST_MULTI_STATUS_ENGINE_UNAVAILABLE', message: /has not been started/ })
+    await engine.close(0)
+  })
+}
+
 t.test('an engine that gives no hints passes when it says how often to look', async t => {
   const { open, ofSameBatches } = deaf({ pollInterval: 5 })
   const checks = engineChecks.filter(({ name }) => name.includes(' hint'))

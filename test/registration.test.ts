@@ -399,6 +399,25 @@ t.test('a schema that cannot be compiled stops the app from starting', async t =
   }, { message: /^schema is invalid: data\/properties\/payload\/type/ })
 })
 
+t.test('an app that has failed to start can be closed', async t => {
+  const app = Fastify()
+  await app.register(multiStatus, { upload: (await storageIn(t)).upload })
+  app.register(async () => { throw new Error('db is down') })
+
+  await t.rejects(app.listen({ port: 0 }), { message: 'db is down' })
+  await app.close()
+})
+
+t.test('an app that was never started can be closed', async t => {
+  const app = Fastify()
+  await app.register(multiStatus, { upload: (await storageIn(t)).upload })
+  let hasStarted = false
+  app.addHook('onReady', async () => { hasStarted = true })
+
+  await app.close()
+  t.equal(hasStarted, false)
+})
+
 t.test('a bulk route that was there before the plugin says so at its first request, and runs nothing', async t => {
   let ran = 0
   const app = Fastify()

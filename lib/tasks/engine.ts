@@ -156,10 +156,11 @@ export interface TaskEngine {
   readonly pollInterval?: number
 
   /**
-   * Called when the app closes. Takes no further batch; lets what runs in this process end; after `grace` aborts what
-   * still runs here. An engine whose batches outlive the process leaves those to the others, without a result for what it
-   * aborted; any other cancels its batches, with `Server closing` for what has not begun. Resolves when nothing of it is
-   * left: no timer, socket or listener. Afterwards every method but `close` may reject.
+   * Called when the app closes, also when it has failed to start and the engine has not been started. Takes no further
+   * batch; lets what runs in this process end; after `grace` aborts what still runs here. An engine whose batches outlive
+   * the process leaves those to the others, without a result for what it aborted; any other cancels its batches, with
+   * `Server closing` for what has not begun. Resolves when nothing of it is left: no timer, socket or listener.
+   * Afterwards every method but `close` may reject.
    * @param grace milliseconds
    */
   close (grace: number): Promise<void>

@@ -31,8 +31,12 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
   checkInteger('inProcess.maxBytes', maxBytes, 1)
 
   const hints = createHints()
-  let inside: Inside
+  let inside: Inside | undefined
   let isClosing = false
+  const started = (): Inside => {
+    if (inside === undefined) throw new EngineUnavailable('it has not been started')
+    return inside
+  }
 
   return {
     start (host) {
@@ -41,34 +45,34 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
     },
     async submit (batch) {
       if (isClosing) throw new EngineUnavailable('the server is closing')
-      expectRoom(inside, batch)
-      admit(inside, batch).begin(batch.invalid)
+      expectRoom(started(), batch)
+      admit(started(), batch).begin(batch.invalid)
     },
     async find (batchId) {
-      const found = find(inside, batchId)
+      const found = find(started(), batchId)
       return found === 'expired' ? found : found?.record.info()
     },
     async results (batchId) {
-      const entry = entryOf(inside, batchId)
+      const entry = entryOf(started(), batchId)
       if (!entry?.record.isDone()) return undefined
       entry.isRead = true
       return entry.record.results()
     },
-    async settled (batchId, after, limit) { return entryOf(inside, batchId)?.record.settled(after, limit) },
+    async settled (batchId, after, limit) { return entryOf(started(), batchId)?.record.settled(after, limit) },
     async cancel (batchId, waiting) {
-      const entry = entryOf(inside, batchId)
+      const entry = entryOf(started(), batchId)
       entry?.run.cancel(waiting)
       await entry?.ended
     },
     async remove (batchId) {
-      if (!entryOf(inside, batchId)?.record.isDone()) return
-      inside.passing.delete(batchId)
-      inside.kept.remove(batchId)
+      if (!entryOf(started(), batchId)?.record.isDone()) return
+      started().passing.delete(batchId)
+      started().kept.remove(batchId)
     },
     watch: hints.watch,
     async close (grace) {
       isClosing = true
-      await endAll(inside, grace)
+      if (inside !== undefined) await endAll(inside, grace)
     }
   }
 }
