@@ -10,6 +10,7 @@ import type { FastifyInstance, FastifyRequest, preHandlerHookHandler } from 'fas
 import t, { type Test } from 'tap'
 import { disk, ItemError, type Storage } from '../lib/index.js'
 import { build, type LogLine } from './fixtures/build.js'
+import { timers } from './fixtures/leaks.js'
 import {
   BOUNDARY, buildUpload, checkAnswer, checkRefusal, failed, faulty, fieldPart, filePart, FORM, form, part,
   sendOverSocket, temporaries, uploaded,
@@ -490,6 +491,19 @@ t.test('a form that another plugin has read already is refused with the reason',
   const { dir, send } = await buildUpload(t, {}, { before: app => app.addHook('preValidation', read) })
   await checkRefusal(t, dir, await send(form(filePart('a'))), 500, 'FST_MULTI_STATUS_BODY_CONSUMED',
     'Expected the form to be unread, so that it can be streamed; another plugin has read it already, as @fastify/multipart does with attachFieldsToBody')
+})
+
+t.test('an injected upload leaves no timer behind that would keep the process from its end', async t => {
+  const { app, send } = await buildUpload(t, { limits: { total: 10 } })
+  const before = timers()
+
+  await app.inject({ method: 'POST', url: '/upload', payload: { files: ['a.txt'] } })
+  await send(form(filePart('a.txt')))
+  await send(form(filePart('a.txt', Buffer.alloc(MB))))
+  t.equal((await send(Buffer.alloc(2 * MB))).statusCode, 413)
+  await app.close()
+
+  t.ok(timers() <= before)
 })
 
 t.test('who counts the bytes of a form costs none of its files', async t => {

@@ -6,9 +6,11 @@ const LINGER = 10_000
 
 /** Ends the connection some time after the answer, when the client may go on sending. */
 export function stopReading ({ raw }: FastifyRequest, reply: FastifyReply): void {
-  if (raw.complete) return
+  // An injected request does not know that it is complete.
+  if (raw.complete || raw.readableEnded) return
   reply.raw.once('finish', () => {
-    const timer = setTimeout(() => raw.destroy(), LINGER)
+    // The connection keeps the process alive while there is one.
+    const timer = setTimeout(() => raw.destroy(), LINGER).unref()
     for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer))
   })
 }
