@@ -306,7 +306,7 @@ t.test('limits are in the document, also those that a route does not name', asyn
   t.match(bodyOf(upload).properties.files, {
     minItems: 1,
     maxItems: 100,
-    items: { anyOf: [{ maxLength: 255 }, { properties: { file: { maxLength: 255 }, content: { maxLength: 1368 } } }] }
+    items: { anyOf: [{ maxLength: 255 }, { required: ['file', 'content'], properties: { file: { maxLength: 255 }, content: { maxLength: 1368 } } }] }
   })
   t.match(bodyOf(tasks), { required: ['tasks'], properties: { tasks: { minItems: 1, maxItems: 1000 } } })
   t.match(bodyOf(contacts), { minItems: 1, maxItems: 1000 })

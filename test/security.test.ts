@@ -307,7 +307,7 @@ t.test('whatever is too long, too large or too many is refused, and the next req
     ['a header', request({ headers: { [long]: '1' } }), 207, 'HEADER_NOT_ALLOWED'],
     ['a file name', { url: '/upload', payload: { files: [long] } }, 207, 'FILE_NAME_TOO_LONG'],
     ['base64 that is none', { url: '/upload', payload: { files: [{ file: 'a', content: `${long}=x` }] } }, 207, 'INVALID_ITEM'],
-    ['a checksum', { url: '/upload', payload: { files: [{ file: 'a', sha256: long }] } }, 207, 'CHECKSUM_INVALID'],
+    ['a checksum', { url: '/upload', payload: { files: [{ file: 'a', content: '', sha256: long }] } }, 207, 'CHECKSUM_INVALID'],
     ['an idempotency key', { ...task({}), headers: { 'idempotency-key': 'x'.repeat(10_000) } }, 400, 'FST_MULTI_STATUS_IDEMPOTENCY_KEY_MALFORMED'],
     ['a preference', { ...task({}), headers: { prefer: `respond-async, wait=${'9'.repeat(10_000)}` } }, 207, undefined]
   ]

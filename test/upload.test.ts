@@ -414,7 +414,7 @@ t.test('JSON has the same rules and results', async t => {
     [{ file: 'a.txt', content: base64('12345'), type: 'Text/Plain; charset=utf-8' }, uploaded('a.txt', '12345')],
     [{ file: 'large', content: base64('123456') }, tooLarge('large')],
     [{ file: 'empty', content: '', type: '' }, binary('empty', '')],
-    [{ file: 'nothing' }, binary('nothing', '')],
+    [{ file: 'misspelt', data: base64('12345') }, invalid('misspelt', '#/content', "must have required property 'content'")],
     ['', failed('', 'File name missing', 'FILE_NAME_MISSING', 422)],
     ['../up', failed('../up', 'File name not allowed', 'FILE_NAME_NOT_ALLOWED', 422)],
     ['123456789012345678901', failed('123456789012345678901', 'File name too long', 'FILE_NAME_TOO_LONG', 422)],
@@ -432,14 +432,15 @@ t.test('every kind of bad entry in JSON fails alone', async t => {
     [true, null, '#', 'must be string or object; received boolean'],
     [['a'], null, '#', 'must be string or object; received array'],
     [{}, null, '#/file', "must have required property 'file'"],
-    [{ file: 1 }, null, '#/file', 'must be string; received number'],
-    [{ file: null }, null, '#/file', 'must be string; received null'],
+    [{ file: 1, content: '' }, null, '#/file', 'must be string; received number'],
+    [{ file: null, content: '' }, null, '#/file', 'must be string; received null'],
+    [{ file: 'a' }, 'a', '#/content', "must have required property 'content'"],
     [{ file: 'a', content: 1 }, 'a', '#/content', 'must be string; received number'],
     [{ file: 'a', content: 'YQ' }, 'a', '#/content', 'must be base64'],
     [{ file: 'a', content: 'YQ==YQ==' }, 'a', '#/content', 'must be base64'],
     [{ file: 'a', content: 'Y-_=' }, 'a', '#/content', 'must be base64'],
     [{ file: 'a', content: 'YQ==\n' }, 'a', '#/content', 'must be base64'],
-    [{ file: 'a', type: {} }, 'a', '#/type', 'must be string; received object']
+    [{ file: 'a', content: '', type: {} }, 'a', '#/type', 'must be string; received object']
   ]
   const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files: [...cases.map(([entry]) => entry), 'good'] } })
   await checkAnswer(t, dir, answer, [

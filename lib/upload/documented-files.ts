@@ -1,5 +1,6 @@
 // What OpenAPI says of the body of an upload: both of its forms, with the limits.
 import { FileEntries, FileForm } from '../../schemas/index.js'
+import { REQUIRED } from './json.js'
 import type { Limits } from './limits.js'
 
 /** @param limits the limits of a file's name, of a file and of a request */
@@ -26,6 +27,7 @@ function documentEntry (fileSize: number, nameBytes: number): object {
       { ...name, maxLength: nameBytes },
       {
         ...object,
+        required: REQUIRED,
         properties: {
           file: { ...file, maxLength: nameBytes },
           content: { ...content, maxLength: lengthInBase64(fileSize) },
