@@ -462,7 +462,9 @@ t.test('JSON without files is refused as a whole', async t => {
     const { dir, send } = await buildUpload(t)
     await checkRefusal(t, dir, await send(Buffer.from(payload), 'application/json'), 400, 'FST_MULTI_STATUS_BODY_NOT_BATCH', message)
   }
-  const { dir, send } = await buildUpload(t)
+  const { app, dir, send } = await buildUpload(t)
+  const bare = await app.inject({ method: 'POST', url: '/upload' })
+  await checkRefusal(t, dir, bare, 400, 'FST_MULTI_STATUS_BODY_NOT_BATCH', `${expected} no body`)
   const answer = await send(Buffer.from('{"files":[]}'), 'application/json')
   await checkRefusal(t, dir, answer, 400, 'FST_MULTI_STATUS_BATCH_EMPTY', 'Expected at least 1 item in "files"; received 0')
 })

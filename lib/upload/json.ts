@@ -21,7 +21,7 @@ const validateObject = createCompiler()({ ...FileObject, required: REQUIRED })
  */
 export function readEntries (body: unknown, maxFiles: number): IncomingFile[] {
   const files = typeOf(body) === 'object' ? (body as Record<string, unknown>).files : undefined
-  if (!Array.isArray(files)) throw new BodyNotBatch('a form with files, or {"files": [...]}', `${typeOf(body)} without a "files" array`)
+  if (!Array.isArray(files)) throw new BodyNotBatch('a form with files, or {"files": [...]}', body === undefined ? 'no body' : `${typeOf(body)} without a "files" array`)
   if (files.length === 0) throw new BatchEmpty('"files"')
   if (files.length > maxFiles + SPARE_FILES) throw new BatchTooLarge(maxFiles, files.length)
   return files.map(readEntry)
