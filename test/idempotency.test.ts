@@ -5,7 +5,7 @@ import { connect, type AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { mock } from 'node:test'
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { bulkRoute, generic, ItemError, memoryIdempotency, type FastifyMultiStatusOptions, type IdempotencyOptions, type IdempotencyStore } from '../lib/index.js'
@@ -277,6 +277,43 @@ t.test('tasks are covered, and uploads in JSON; a form is refused with a key, an
   t.equal(ran, 3)
 })
 
+t.test('a stream with a key is refused and runs nothing; without one it runs', async t => {
+  for (const [where, setup] of Object.entries({
+    'the plugin': { route: { stream: true } },
+    'the route': { plugin: { idempotency: false }, route: { stream: true, idempotency: { store: memoryIdempotency(), required: true } } }
+  } satisfies Record<string, Setup>)) {
+    await t.test(`by the option of ${where}`, async t => {
+      const { app, ran } = await buildCounting(t, setup)
+      const stream = (headers: Record<string, string>) =>
+        app.inject({ method: 'POST', url: '/items/stream', payload: '{"id":1}\n', headers: { 'content-type': 'application/x-ndjson', ...headers } })
+
+      const refused = await stream({ 'idempotency-key': 'a' })
+      t.equal(refused.statusCode, 400)
+      t.equal(refused.json().code, code('KEY_UNUSABLE'))
+      t.equal((await stream({ 'idempotency-key': '' })).json().code, code('KEY_MALFORMED'))
+      t.strictSame(ran, [])
+      t.equal((await stream({})).statusCode, 207)
+      t.strictSame(ran, [1])
+    })
+  }
+})
+
+t.test('a stream of a route without idempotency lets a key pass', async t => {
+  const { app, ran } = await buildCounting(t, { route: { stream: true, idempotency: false } })
+  const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'a' }
+  t.equal((await app.inject({ method: 'POST', url: '/items/stream', payload: '{"id":1}\n', headers })).statusCode, 207)
+  t.strictSame(ran, [1])
+})
+
+t.test('the hooks of a route decide before a stream is refused for its key', async t => {
+  const { app, ran } = await buildCounting(t, {
+    route: { stream: true, preHandler: async (_request: unknown, reply: FastifyReply) => reply.code(401).send({}) } as Setup['route']
+  })
+  const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'a' }
+  t.equal((await app.inject({ method: 'POST', url: '/items/stream', payload: '{"id":1}\n', headers })).statusCode, 401)
+  t.strictSame(ran, [])
+})
+
 t.test('a store that fails, or hangs, lets nothing run and nothing out', async t => {
   const lines: LogLine[] = []
   const broken = await buildCounting(t, {
@@ -543,7 +580,7 @@ t.test('bodies of other kinds are compared byte by byte', async t => {
 
 t.test('the documentation says it, for routes that have it', async t => {
   const app = await build(t, { plugin: { docs: {}, idempotency: { store: memoryIdempotency(), required: true } } })
-  app.route(bulkRoute({ url: '/items', contract: generic, item: Item, handler: () => {}, status: 'collapse' }))
+  app.route(bulkRoute({ url: '/items', contract: generic, item: Item, handler: () => {}, status: 'collapse', stream: true }))
   app.route(bulkRoute({ url: '/without', contract: generic, item: Item, handler: () => {}, idempotency: false }))
   app.post('/plain', { schema: { headers: Type.Object({ 'x-mine': Type.String() }), response: { 409: Type.Object({}) } }, config: { multiStatus: generic } }, async () => {})
 
@@ -556,6 +593,10 @@ t.test('the documentation says it, for routes that have it', async t => {
   t.match(responses['409'], { description: /still running/, content: { 'application/json': { examples: { [code('IN_FLIGHT')]: { value: { code: code('IN_FLIGHT') } } } } } })
   t.strictSame(Object.keys(responses['422'].content['application/json'].examples), ['strict', code('MISMATCH')])
   t.match(responses['422'].description, /invalid.*another request/)
+
+  const stream = paths['/items/stream'].post
+  t.strictSame(stream.parameters.map(({ name }: { name: string }) => name), ['Prefer'])
+  t.strictSame(Object.keys(stream.responses['400'].content['application/json'].examples), ['malformed', code('KEY_UNUSABLE')])
 
   t.notOk('409' in paths['/without'].post.responses)
   t.strictSame(paths['/without'].post.parameters.map(({ name }: { name: string }) => name), ['Prefer'])

@@ -44,7 +44,7 @@ export interface BulkRouteOptions<I extends TSchema, V extends Vocabulary> exten
   timeout?: SettleOptions<Static<I>>['timeout']
   /** @default the plugin's `status` option */
   status?: StatusPolicy
-  /** How `Idempotency-Key` is honoured; false for not at all. @default the plugin's `idempotency` option */
+  /** How `Idempotency-Key` is honoured, which a stream refuses; false for not at all. @default the plugin's `idempotency` option */
   idempotency?: IdempotencyOptions | false
   /** Whether a request may do this with this item; if not, it alone fails with 403. @default it may */
   authorize?: Authorize<Static<I>>
@@ -92,7 +92,8 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   checkFunction('onItemError', onItemError)
   const items = Type.Array(item, { minItems: 1, maxItems })
   const work: Work<I> = { contract: contract as AnyContract, item, how, perform: authorizing(handler, authorize) }
-  const shared = { ...route, method, config: { ...config, ...(onItemError !== undefined && { onItemError }) } }
+  const own = { ...(onItemError !== undefined && { onItemError }), ...(idempotency !== undefined && { idempotency }) }
+  const shared = { ...route, method, config: { ...config, ...own } }
   const streamRoute = stream === false ? undefined : streamingRoute({ ...shared, ...(schema && { schema }) }, work, stream === true ? {} : stream)
 
   return {
@@ -105,7 +106,6 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     config: {
       ...shared.config,
       multiStatus: contract as AnyContract,
-      ...(idempotency !== undefined && { idempotency }),
       ...(streamRoute && { multiStatusStreamRoute: streamRoute })
     },
     handler: async (request, reply) => {

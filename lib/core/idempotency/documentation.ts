@@ -1,6 +1,7 @@
 // What OpenAPI says of a route that honours Idempotency-Key.
 import type { FastifySchema } from 'fastify'
-import { documentError } from '../documented-errors.js'
+import { IdempotencyKeyUnusable } from '../../errors.js'
+import { documentError, type Way } from '../documented-errors.js'
 import type { IdempotencySettings } from './options.js'
 
 /** By status code: when, and an example's code and message. */
@@ -10,6 +11,9 @@ const ERRORS: [status: number, when: string, code: string, message: string][] = 
   [422, 'The key was used with another request.',
     'FST_MULTI_STATUS_IDEMPOTENCY_MISMATCH', 'Expected the same request as before under this Idempotency-Key; received another one']
 ]
+
+/** Of a streaming operation. */
+const REFUSED: Way = ['FST_MULTI_STATUS_IDEMPOTENCY_KEY_UNUSABLE', new IdempotencyKeyUnusable().message]
 
 const REPLAYED = { type: 'string', const: 'true', description: 'There when the request had been answered before: this is that answer' }
 
@@ -26,6 +30,13 @@ export function documentIdempotency (schema: FastifySchema, { required }: Idempo
     responses[status] = addError(responses[status], documentError(status, when, { [code]: [code, message] }))
   }
   return { ...schema, headers: addHeader(schema.headers as object, required), response: responses }
+}
+
+/** Says of a streaming operation that it takes no key. */
+export function documentRefusal (schema: FastifySchema): FastifySchema {
+  const responses = schema.response as Record<string, Response>
+  const error = documentError(400, 'It has an Idempotency-Key, although its body is streamed.', { [REFUSED[0]!]: REFUSED })
+  return { ...schema, response: { ...responses, 400: addError(responses[400], error) } }
 }
 
 function addHeader (headers: object, isRequired: boolean): object {

@@ -6,7 +6,8 @@ import {
   IdempotencyAnswerLost, IdempotencyInFlight, IdempotencyKeyMalformed, IdempotencyKeyMissing, IdempotencyKeyUnusable, IdempotencyMismatch
 } from '../../errors.js'
 import { configOf } from '../arrival.js'
-import { documentIdempotency } from './documentation.js'
+import { stopReading } from '../linger.js'
+import { documentIdempotency, documentRefusal } from './documentation.js'
 import { fingerprintOf, isUnread } from './fingerprint.js'
 import { parseIdempotencyKey } from './key.js'
 import { takeLease, type Lease } from './lease.js'
@@ -23,17 +24,20 @@ interface Keyed {
   answer?: Answer
 }
 
-/** From now on, every bulk route of the app honours the header, unless its `config.idempotency` is false. */
+/** From now on, every bulk route of the app honours the header, and every stream refuses it, unless its `config.idempotency` is false. */
 export function prepareIdempotency (app: FastifyInstance, defaults: IdempotencyOptions | false): void {
   const plugin = defaults === false ? false : readIdempotencyOptions(defaults)
   app.addHook('onRoute', function (route) {
-    const { multiStatus, idempotency: own } = route.config ?? {}
-    if (multiStatus === undefined || [route.method].flat().every(isSafe)) return
+    const { multiStatus, multiStatusStream: stream, idempotency: own } = route.config ?? {}
+    if ((multiStatus ?? stream) === undefined || [route.method].flat().every(isSafe)) return
     const settings = own ? readIdempotencyOptions(own) : own ?? plugin
     if (settings === false) return
-    protect(route, settings)
+    if (stream === undefined) protect(route, settings)
+    else refuseKeys(route)
     // After the contract has had its say.
-    this.addHook('onReady', async () => { route.schema = documentIdempotency(route.schema!, settings) })
+    this.addHook('onReady', async () => {
+      route.schema = stream === undefined ? documentIdempotency(route.schema!, settings) : documentRefusal(route.schema!)
+    })
   })
 }
 
@@ -72,16 +76,24 @@ function protect (route: RouteOptions, settings: IdempotencySettings): void {
   }, onSend].flat()
 }
 
+/** Also when every hook has let the request pass, so that who may not stream hears that first. */
+function refuseKeys (route: RouteOptions): void {
+  const { handler } = route
+  route.handler = function (request, reply) {
+    if (request.headers['idempotency-key'] === undefined) return handler.call(this, request, reply)
+    readKey(request)
+    throw unusable(request, reply)
+  }
+}
+
 function expectNoKeyNeeded (request: FastifyRequest, { required }: IdempotencySettings): void {
   if (required && !isUnread(request)) throw new IdempotencyKeyMissing()
 }
 
 /** Leaves either a lease or the answer of before in `keyed`; or throws, and nothing runs. */
 async function claimKey (request: FastifyRequest, reply: FastifyReply, keyed: Keyed, settings: IdempotencySettings): Promise<void> {
-  const header = String(request.headers['idempotency-key'])
-  const key = parseIdempotencyKey(header)
-  if (key === undefined) throw new IdempotencyKeyMalformed(JSON.stringify(header.slice(0, 80)))
-  if (keyed.fingerprint === undefined) throw new IdempotencyKeyUnusable()
+  const key = readKey(request)
+  if (keyed.fingerprint === undefined) throw unusable(request, reply)
 
   const taken = await takeLease(await scopeKey(request, key, settings), keyed.fingerprint, settings, request.log)
   if ('lease' in taken) {
@@ -98,6 +110,20 @@ async function claimKey (request: FastifyRequest, reply: FastifyReply, keyed: Ke
     throw new IdempotencyInFlight()
   }
   keyed.answer = answer
+}
+
+/** @throws FST_MULTI_STATUS_IDEMPOTENCY_KEY_MALFORMED */
+function readKey (request: FastifyRequest): string {
+  const header = String(request.headers['idempotency-key'])
+  const key = parseIdempotencyKey(header)
+  if (key === undefined) throw new IdempotencyKeyMalformed(JSON.stringify(header.slice(0, 80)))
+  return key
+}
+
+/** What is said to a client that may still be sending what nobody is going to read. */
+function unusable (request: FastifyRequest, reply: FastifyReply): Error {
+  stopReading(request, reply)
+  return new IdempotencyKeyUnusable()
 }
 
 /** A key is one of its route and its principal; hashed, it is short and has no character that a store could mind. */
