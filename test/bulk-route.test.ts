@@ -7,7 +7,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { bulkRoute, ItemError, type ItemContext } from '../lib/index.js'
 import { build, type LogLine } from './fixtures/build.js'
-import { buildJobs, contract, Job, type JobsOptions } from './fixtures/jobs.js'
+import { buildJobs, contract, Job, type JobsOptions, vocabulary } from './fixtures/jobs.js'
 
 const jobs = (...ids: (number | string)[]) => ids.map(id => ({ id, n: Number(id) }))
 const post = (app: FastifyInstance, payload: object, headers: Record<string, string> = {}) =>
@@ -178,6 +178,34 @@ t.test('wrong options are refused when the route is made', async t => {
   const make = (options: Partial<JobsOptions>) => () => bulkRoute({ url: '/', contract, item: Job, handler: ({ n }) => ({ n }), ...options })
   for (const [option, value] of [['maxItems', 0], ['concurrency', 1.5], ['timeout', -1], ['retries', -1], ['backoff', NaN], ['stopAfter', 0]] as const) {
     t.throws(make({ [option]: value }), { code: 'FST_MULTI_STATUS_INVALID_OPTION', message: new RegExp(`${option} must be an integer`) })
+  }
+})
+
+t.test('a route whose parts are not what they should be is refused when it is made', async t => {
+  const aContract = 'a contract, as defineContract makes'
+  const aFunction = 'a function that does the work of one item'
+  const aStream = 'true, false or an object of options'
+  const wrong: [option: string, value: unknown, expected: string, received: string][] = [
+    ['contract', undefined, aContract, 'undefined'],
+    ['contract', null, aContract, 'null'],
+    ['contract', vocabulary.name, aContract, '"Job"'],
+    ['contract', { name: 'Job' }, aContract, "{ name: 'Job' }"],
+    ['contract', { schemas: null }, aContract, '{ schemas: null }'],
+    ['contract', { schemas: {} }, aContract, '{ schemas: {} }'],
+    ['item', undefined, 'the schema of one item', 'undefined'],
+    ['item', 'Job', 'the schema of one item', '"Job"'],
+    ['handler', undefined, aFunction, 'undefined'],
+    ['handler', {}, aFunction, '{}'],
+    ['itemsIn', 1, 'the name of a member of the body', '1'],
+    ['stream', 'yes', aStream, '"yes"'],
+    ['stream', null, aStream, 'null'],
+    ['schema.body', {}, 'left out, as item describes the items', '{}']
+  ]
+  for (const [name, value, expected, received] of wrong) {
+    const options = name === 'schema.body' ? { schema: { body: value } } : { [name]: value }
+    t.throws(() => bulkRoute({ url: '/', contract, item: Job, handler: ({ n }: { n: number }) => ({ n }), ...options } as JobsOptions), {
+      code: 'FST_MULTI_STATUS_INVALID_OPTION', message: `fastify-multi-status: ${name} must be ${expected}; received ${received}`
+    })
   }
 })
 

@@ -35,6 +35,20 @@ t.test('files are readable by their owner only, on their way and after', async t
   t.strictSame(await readdir(dir), [key])
 })
 
+t.test('a directory that is not named is refused', async t => {
+  for (const [options, name, expected, received] of [
+    [undefined, 'disk', 'an object of options', 'undefined'],
+    ['./uploads', 'disk', 'an object of options', '"./uploads"'],
+    [{}, 'disk.dir', 'the path of a directory', 'undefined'],
+    [{ dir: 5 }, 'disk.dir', 'the path of a directory', '5'],
+    [{ dir: '' }, 'disk.dir', 'the path of a directory', '""']
+  ] as const) {
+    t.throws(() => disk(options as never), {
+      code: 'FST_MULTI_STATUS_INVALID_OPTION', message: `fastify-multi-status: ${name} must be ${expected}; received ${received}`
+    })
+  }
+})
+
 t.test('the directory is made when the app starts', async t => {
   const dir = join(t.testdir(), 'not', 'there', 'yet')
   const { app, send } = await buildUpload(t, { storage: disk({ dir }) })

@@ -388,6 +388,16 @@ for (const [options, name, expected, received] of wrong) {
   })
 }
 
+t.test('a route that names something else than a contract is refused', async t => {
+  const app = await build(t)
+  for (const [multiStatus, received] of [['generic', '"generic"'], [true, 'true'], [{}, '{}']] as const) {
+    t.throws(() => app.post('/bulk', { config: { multiStatus: multiStatus as never } }, async () => {}), {
+      code: 'FST_MULTI_STATUS_INVALID_OPTION',
+      message: `fastify-multi-status: config.multiStatus must be a contract, as defineContract makes; received ${received}`
+    })
+  }
+})
+
 t.test('a schema that cannot be compiled stops the app from starting', async t => {
   const app = Fastify()
   t.teardown(() => app.close())

@@ -2,10 +2,10 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import type { FastifyReply, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
-import { NotRegistered } from '../errors.js'
+import { InvalidOption, NotRegistered } from '../errors.js'
 import type { Watch } from './attempt.js'
 import { authorizing, expectAllAllowed, type Authorize } from './authorize.js'
-import { checkFunction } from './check-options.js'
+import { checkContract, checkFunction, checkObject } from './check-options.js'
 import type { EndSignal } from './end-signal.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './item-array.js'
@@ -18,7 +18,7 @@ import { readPreferences } from './preferences.js'
 import type { StatusPolicy } from './reply.js'
 import { wordOutcome } from './results.js'
 import type { RunOptions } from './run.js'
-import { checkInteger, checkSettleOptions, type SettleOptions } from './settle-options.js'
+import { checkInteger, checkSettleOptions, show, type SettleOptions } from './settle-options.js'
 import { openSource } from './source.js'
 import type { LineItem } from './stream-input.js'
 import { checkLineMembers, handleStream, type StreamSettings } from './stream-route.js'
@@ -86,6 +86,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, stream = false, handler, authorize, onItemError, idempotency,
     concurrency, timeout = DEFAULT_TIMEOUT, retries, backoff, stopAfter, method = 'POST', schema, config, ...route
   } = options
+  checkParts(options)
   const how = checkSettleOptions({ concurrency, timeout, retries, backoff, stopAfter })
   checkInteger('maxItems', maxItems, 1)
   checkFunction('authorize', authorize)
@@ -122,6 +123,16 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
       return reply.multiStatus(results, { status })
     }
   }
+}
+
+/** @throws FST_MULTI_STATUS_INVALID_OPTION for what neither a default nor Fastify would stand in for */
+function checkParts<I extends TSchema, V extends Vocabulary> ({ contract, item, itemsIn, stream = false, schema, handler }: BulkRouteOptions<I, V>): void {
+  checkContract('contract', contract)
+  checkObject('item', item, 'the schema of one item')
+  if (typeof handler !== 'function') throw new InvalidOption('handler', 'a function that does the work of one item', show(handler))
+  if (itemsIn !== undefined && typeof itemsIn !== 'string') throw new InvalidOption('itemsIn', 'the name of a member of the body', show(itemsIn))
+  if (typeof stream !== 'boolean') checkObject('stream', stream, 'true, false or an object of options')
+  if (schema?.body !== undefined) throw new InvalidOption('schema.body', 'left out, as item describes the items', show(schema.body))
 }
 
 /** The work of a route, whichever way its items come. */

@@ -34,3 +34,10 @@ export function checkPath (name: string, value: unknown): void {
 export function checkFunction (name: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'function') throw new InvalidOption(name, 'a function', show(value))
 }
+
+/** @throws FST_MULTI_STATUS_INVALID_OPTION unless the value is a contract; by its members, as each copy of this package makes its own */
+export function checkContract (name: string, value: unknown): void {
+  const { schemas, fail } = Object(value) as { schemas?: unknown, fail?: unknown }
+  if (typeof schemas === 'object' && schemas !== null && typeof fail === 'function') return
+  throw new InvalidOption(name, 'a contract, as defineContract makes', show(value))
+}

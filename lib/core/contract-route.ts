@@ -2,6 +2,7 @@
 // documentation comes from the contract.
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
+import { checkContract } from './check-options.js'
 import { documentRoute } from './documentation.js'
 import { findItemArray, type ItemArray } from './item-array.js'
 import { compileKeyRules } from './item-keys.js'
@@ -30,6 +31,7 @@ export function prepareContractRoutes (app: FastifyInstance, status: StatusPolic
  * is bad, and 500 after the work where one result is. Documentation gets the whole schema, when the app is ready.
  */
 function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
+  checkContract('config.multiStatus', contract)
   const given = route.schema ?? {}
   const itemArray = findItemArray(given.body as JsonSchema | undefined, id => app.getSchema(id))
   route.schema = withoutResults(given, contract)

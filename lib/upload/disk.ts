@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { link, mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { ItemError } from '../errors.js'
+import { checkObject } from '../core/check-options.js'
+import { show } from '../core/settle-options.js'
+import { InvalidOption, ItemError } from '../errors.js'
 import type { Sink, Storage } from './storage.js'
 
 /** Where on the disk. */
@@ -37,9 +39,13 @@ const PUBLISHING = 32
 /**
  * Makes a storage that keeps each file under a name of its own making. Content is written to a temporary file, synced
  * and then linked to its final name, so that a file is either whole and durable or not there.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when the directory is not named
  * @example app.register(multiStatus, { upload: { storage: disk({ dir: './uploads' }) } })
  */
-export function disk ({ dir, sync = true }: DiskOptions): Storage {
+export function disk (options: DiskOptions): Storage {
+  checkObject('disk', options)
+  const { dir, sync = true } = options
+  if (typeof dir !== 'string' || dir === '') throw new InvalidOption('disk.dir', 'the path of a directory', show(dir))
   const syncNames = createDirectorySync(dir)
   return {
     publishing: PUBLISHING,
