@@ -168,14 +168,29 @@ t.test('a task that cannot be understood fails alone, and says which part of it'
   ])
 })
 
+t.test('a task of an unknown type is told the one that is known, and not what that would need', async t => {
+  const app = await buildTasks(t, { handlers: { sum: { ...echo, payload: Type.Array(Type.Number()) } } })
+
+  const { body } = await post(app, [{ taskId: 1, type: 'mean' }, { taskId: 2, type: 'sum' }, { taskId: 3, type: 'sum', payload: [1] }])
+
+  t.match(body.tasks, [
+    { taskId: 1, status: 'failed', code: 'INVALID_ITEM', errors: [{ pointer: '#/type', detail: 'must be "sum"' }] },
+    { taskId: 2, status: 'failed', code: 'INVALID_ITEM', errors: [{ pointer: '#/payload', detail: "must have required property 'payload'" }] },
+    { taskId: 3, status: 'completed', output: [1] }
+  ])
+})
+
 t.test('where no task is registered, every task is refused by its type', async t => {
   const app = await buildTasks(t, {})
 
-  const { statusCode, body } = await post(app, [{ taskId: 1, type: 'echo' }, { taskId: 2, type: '' }])
+  const { statusCode, body } = await post(app, [{ taskId: 1, type: 'echo' }, { taskId: 2, type: '' }, { taskId: 3 }, null])
 
   t.equal(statusCode, 207)
-  t.match(body.tasks, [1, 2].map(taskId =>
-    ({ taskId, status: 'failed', code: 'INVALID_ITEM', statusCode: 422, errors: [{ pointer: '#/type' }] })))
+  const detail = 'must be a type of task that is known here; there is none'
+  t.match(body.tasks, [
+    ...[1, 2, 3].map(taskId => ({ taskId, status: 'failed', code: 'INVALID_ITEM', statusCode: 422, errors: [{ pointer: '#/type', detail }] })),
+    { taskId: null, status: 'failed', code: 'INVALID_ITEM', errors: [{ pointer: '#', detail: 'must be object; received null' }] }
+  ])
 })
 
 t.test('a handler gets the payload as it was sent, whatever the app has told Ajv', async t => {

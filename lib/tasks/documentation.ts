@@ -75,7 +75,8 @@ export function documentRun ({ handlers, maxItems }: TasksSettings): FastifySche
 function taskSchema (handlers: TasksSettings['handlers']): TSchema {
   const types = Object.entries(handlers)
   if (types.length === 0) return Type.Object({ taskId: TaskId, type: Type.Never({ description: 'No type of task is known here' }) })
-  return Type.Union(types.map(([type, { payload }]) => taskOf(type, payload ?? Type.Optional(Type.Unknown()))))
+  // Also of one type, of which Type.Union makes none: only a union is judged by the type first, and then by the payload.
+  return Type.Unsafe({ anyOf: types.map(([type, { payload }]) => taskOf(type, payload ?? Type.Optional(Type.Unknown()))) })
 }
 
 function resultsOf (status: StatusPolicy): object {

@@ -1,13 +1,13 @@
 // POST /tasks: tasks of registered types in, one result each, now or later.
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { tasks, type TaskResult } from '../../schemas/index.js'
+import { tasks, type FailureDetail, type TaskResult } from '../../schemas/index.js'
 import type { Batch } from '../core/items.js'
 import { endSignalOf } from '../core/lifetime.js'
 import { notePreference, readPreferences, varyByPrefer } from '../core/preferences.js'
 import { detachedBatchOf, type ReportedBatch } from '../core/report.js'
 import { reportResults } from '../core/report-results.js'
-import { taskLost, toFailure } from '../errors.js'
+import { invalidItemDetail, taskLost, toFailure } from '../errors.js'
 import { answerProgress } from './answer.js'
 import { documentRun } from './documentation.js'
 import type { BatchEnd, NewBatch, TaskEngine } from './engine.js'
@@ -32,9 +32,10 @@ export function runRoute (settings: TasksSettings): RouteOptions {
 }
 
 /** Answers when the batch has ended; a client that goes away takes it along. */
-async function runNow (request: FastifyRequest, reply: FastifyReply, { engine }: TasksSettings): Promise<FastifyReply> {
+async function runNow (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
+  const { engine } = settings
   const signal = endSignalOf(reply)
-  const batch = await submit(engine, newBatch(request, { keep: false }))
+  const batch = await submit(engine, newBatch(request, settings, { keep: false }))
   const { batchId } = batch
   const cancel = () => { silently(engine.cancel(batchId, toFailure(signal.reason))) }
   if (signal.aborted) cancel()
@@ -58,7 +59,7 @@ async function runLater (request: FastifyRequest, reply: FastifyReply, settings:
   const { wait: asked } = readPreferences(request)
   const wait = asked === undefined ? undefined : Math.min(asked, LONGEST_WAIT)
   const reporter = createReporter(detachedBatchOf(reply))
-  const batch = await submit(engine, newBatch(request, { keep: true, owner: ownerOf(request, settings.owner), onEnd: reporter.onEnd }))
+  const batch = await submit(engine, newBatch(request, settings, { keep: true, owner: ownerOf(request, settings.owner), onEnd: reporter.onEnd }))
   const { batchId, total } = batch
   const results = await waitFor(engine, batchId, wait, reply)
   if (wait !== undefined) notePreference(reply, `wait=${wait}`)
@@ -118,14 +119,19 @@ function areFor (results: readonly TaskResult[], { total, keys }: Batch): boolea
   return true
 }
 
-function newBatch (request: FastifyRequest, how: Pick<NewBatch, 'keep' | 'owner' | 'onEnd'>): NewBatch {
+/** Why a task failed whose type cannot be one, where there are none: all that the schema has to say is that it is not valid. */
+const NO_TYPES = invalidItemDetail([{ pointer: '#/type', detail: 'must be a type of task that is known here; there is none' }])
+
+function newBatch (request: FastifyRequest, { handlers }: TasksSettings, how: Pick<NewBatch, 'keep' | 'owner' | 'onEnd'>): NewBatch {
+  const hasTypes = Object.keys(handlers).length > 0
+  const word = (failure: FailureDetail) => hasTypes || failure.errors?.[0]?.pointer !== '#/type' ? failure : NO_TYPES
   const { total, items, places, keys, invalid } = request.multiStatusBatch!
   return {
     ...how,
     batchId: randomUUID(),
     total,
     tasks: items.map((task, count) => ({ index: places[count]!, task: task as Task })),
-    invalid: [...invalid].map(([index, failure]) => ({ index, result: tasks.fail(keys[index]!, failure) })),
+    invalid: [...invalid].map(([index, failure]) => ({ index, result: tasks.fail(keys[index]!, word(failure)) })),
     log: request.log
   }
 }
