@@ -1,6 +1,7 @@
 // An upload that would never end: a storage that stalls, a client that says no more, a body without end.
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
+import { Dicer } from '@fastify/busboy'
 import type { FastifyInstance, preHandlerAsyncHookHandler } from 'fastify'
 import t from 'tap'
 import { disk, type Storage } from '../lib/index.js'
@@ -52,6 +53,22 @@ t.test('a client that says no more gets the results so far, and its connection i
   ])
   t.equal(answer.headers.connection, 'close')
 })
+
+for (const [where, rest, expected] of [
+  ['in a file', filePart('cut.txt', 'begin'), [failed('cut.txt', 'Upload incomplete', 'UPLOAD_INCOMPLETE', 400, true)]],
+  ['between two files', form().subarray(0, -4), []]
+] as const) {
+  t.test(`a form that is cut ${where} is answered also when its parser says no more`, async t => {
+    const { app, dir } = await buildUpload(t, { idleTimeout: 100 })
+    const { _write } = Dicer.prototype
+    t.teardown(() => { Dicer.prototype._write = _write })
+    Dicer.prototype._write = function (chunk, encoding) { _write.call(this, chunk, encoding, () => {}) }
+    const socket = await open(app, 100_000)
+    socket.write(Buffer.concat([filePart('a.txt'), rest]))
+
+    await checkAnswer(t, dir, await read(socket), [uploaded('a.txt'), ...expected])
+  })
+}
 
 t.test('nothing waits for a client that has gone before its form is read', async t => {
   let isAnswered = false

@@ -5,6 +5,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setImmediate, setTimeout } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import multipart from '@fastify/multipart'
 import type { FastifyInstance, FastifyRequest, preHandlerHookHandler } from 'fastify'
 import t, { type Test } from 'tap'
@@ -55,6 +56,38 @@ t.test('a file larger than the memory for one piece arrives byte for byte', asyn
 
 function * slices (body: Buffer, size: number): Generator<Buffer> {
   for (let start = 0; start < body.length; start += size) yield body.subarray(start, start + size)
+}
+
+t.test('a form arrives whole in pieces of whatever size, however slow the storage is', async t => {
+  const { app } = await buildUpload(t, { storage: slowly() })
+  const open = (name: string) => filePart(name).subarray(0, -'content\r\n'.length)
+  const names = ['a.csv', 'b.csv', 'c.csv']
+  for (const size of [100, 1000, 4000, 8000, 12_000, 16_384, 20_000]) {
+    for (let rows = 1; rows <= 12; rows++) {
+      const row = Buffer.from(`${'y'.repeat(size - 2)}\r\n`)
+      // The delimiter comes in a piece of its own, and the header after it too.
+      const files = names.flatMap((name, index) => [
+        open(name).subarray(`--${BOUNDARY}\r\n`.length), ...Array.from({ length: rows + index }, () => row), Buffer.from(`\r\n--${BOUNDARY}\r\n`)
+      ])
+      const pieces = [Buffer.from(`--${BOUNDARY}\r\n`), ...files, Buffer.from('Content-Disposition: form-data; name="last"\r\n\r\n'), row, row, row, Buffer.from(`\r\n--${BOUNDARY}--\r\n`)]
+      const answer = await app.inject({
+        method: 'POST', url: '/upload', headers: { 'content-type': FORM }, payload: Readable.from(pieces)
+      })
+      const results = names.map((name, index) => ({ key: name, ...uploaded(name, Buffer.concat(Array.from({ length: rows + index }, () => row))).result, type: 'text/plain' }))
+      if (!isDeepStrictEqual(answer.json().results, results)) t.fail(`${rows} rows of ${size} bytes`, { found: answer.json() })
+    }
+  }
+})
+
+/** A storage that keeps nothing, and takes some time for it. */
+function slowly (): Storage {
+  return {
+    open: async ({ name }) => ({
+      async write () { await setTimeout(1) },
+      async publish () { return { key: name } },
+      async discard () {}
+    })
+  }
 }
 
 t.test('every surplus file has a result of its own', async t => {

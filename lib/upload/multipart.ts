@@ -2,10 +2,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Dicer } from '@fastify/busboy'
-import { createWaiters } from '../core/waiters.js'
 import { MalformedForm, UploadTooLarge } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
 import { SPARE_FILES } from './limits.js'
+import { createNews, type News } from './news.js'
 import { readBoundary, readFieldName, readFileHeader, type PartHeader } from './part-header.js'
 import { createRelease } from './release.js'
 
@@ -38,10 +38,11 @@ export function readMultipart (raw: IncomingMessage, options: MultipartOptions):
   const boundary = readBoundary(raw.headers['content-type']!)
   if (boundary === undefined) throw new MalformedForm('it names no boundary')
   const parser = new Dicer({ boundary })
-  const watch = watchForCut(raw, parser, options)
+  const news = createNews()
+  const watch = watchForCut(raw, parser, news, options)
   // At once and not when the first file is asked for: the request may be flowing already, as somebody reads along.
   raw.pipe(parser)
-  const files = followForm(parser, options.maxFiles + SPARE_FILES, createRelease(raw))
+  const files = followForm(parser, news, options.maxFiles + SPARE_FILES, createRelease(raw))
   if (options.signal.aborted) watch.cut()
   return readFiles(files, watch, options.limits.total, () => raw.unpipe(parser).resume())
 }
@@ -58,6 +59,8 @@ async function * readFiles (files: FormFiles, watch: Watch, total: number, skipR
   }
 }
 
+const cutShort = () => new Error('Unexpected end of multipart data')
+
 /** The bytes of a form on their way to the parser. */
 interface Watch {
   bytes (): number
@@ -68,16 +71,17 @@ interface Watch {
 }
 
 /** Ends the parser when nothing more will come, or be taken. Ended before the last boundary, it fails the part that it is in. */
-function watchForCut (raw: IncomingMessage, parser: Dicer, { limits, idleTimeout, signal }: MultipartOptions): Watch {
+function watchForCut (raw: IncomingMessage, parser: Dicer, news: News, { limits, idleTimeout, signal }: MultipartOptions): Watch {
   let bytes = 0
   let soon: NodeJS.Immediate | undefined
   const cut = () => {
     stop()
     raw.unpipe(parser)
     parser.end()
+    news.cut()
   }
   // Nothing comes also while the storage is busy; that is not the client's fault.
-  const idle = setTimeout(() => parser.writableNeedDrain ? idle.refresh() : lookOnceMore(), idleTimeout)
+  const idle = setTimeout(() => news.isAwaited() ? lookOnceMore() : idle.refresh(), idleTimeout)
   /** After this process was busy for long, its timers come first, and what has arrived meanwhile after them. */
   const lookOnceMore = () => {
     const before = bytes
@@ -110,27 +114,30 @@ interface FormFiles {
   failure (): Error | undefined
 }
 
-function followForm (parser: Dicer, mostFiles: number, release: IncomingFile['release']): FormFiles {
+function followForm (parser: Dicer, news: News, mostFiles: number, release: IncomingFile['release']): FormFiles {
   const arrived: IncomingFile[] = []
   let count = 0
   let failure: Error | undefined
   let ended = false
-  const { wait, wake } = createWaiters()
   const isWaiting = () => arrived.length === 0 && !ended
 
-  followParts(parser, (file, part) => {
+  followParts(parser, news, (file, part) => {
     if (++count > mostFiles + 1) return part.resume()
     arrived.push({ ...file, ...(count > mostFiles && { name: null }), release })
-    wake()
+    news.wake()
   })
   parser.on('error', error => { failure = error })
   parser.once('finish', () => {
     ended = true
-    wake()
+    news.wake()
   })
   return {
     async next () {
-      while (isWaiting()) await wait()
+      while (isWaiting()) {
+        if (await news.wait() || !isWaiting()) continue
+        failure ??= cutShort()
+        ended = true
+      }
       return arrived.shift()
     },
     failure: () => failure
@@ -138,16 +145,21 @@ function followForm (parser: Dicer, mostFiles: number, release: IncomingFile['re
 }
 
 /** Tells of every part that is a file, and lets the fields pass, but for a checksum that is about the next file. */
-function followParts (parser: Dicer, onFile: (file: IncomingFile, part: Readable) => void): void {
+function followParts (parser: Dicer, news: News, onFile: (file: IncomingFile, part: Readable) => void): void {
   let sha256: Promise<string | undefined> | undefined
+  let unread = 0
   parser.on('part', part => {
     let broken: Error | undefined
     // The parser ends a part that it has reported broken, so that the end alone does not mean that all has come.
     part.on('error', error => { broken = error })
     part.once('header', (header: PartHeader) => {
+      unread++
+      // To ask a part for more is what makes the parser go on when it has held back. It does that itself after the end
+      // of a part, but for one whose delimiter came in a piece of its own.
+      part.once('end', () => { if (--unread === 0) part._read(0) })
       const file = readFileHeader(header)
       if (file !== undefined) {
-        onFile({ ...file, sha256, content: readPart(part, () => broken) }, part)
+        onFile({ ...file, sha256, content: readPart(part, news, () => broken) }, part)
         sha256 = undefined
       } else if (readFieldName(header) === CHECKSUM_FIELD) {
         sha256 = readField(part)
@@ -169,14 +181,13 @@ function readField (part: Readable): Promise<string | undefined> {
  * Reads a part without destroying it when the reader stops early, because the parser would stop with it. By hand, as
  * the iterator that streams have costs more than the parsing of a small file.
  */
-async function * readPart (part: Readable, broken: () => Error | undefined): AsyncGenerator<Buffer> {
-  const { wait, wake } = createWaiters()
-  part.on('readable', wake)
-  part.once('end', wake)
+async function * readPart (part: Readable, news: News, broken: () => Error | undefined): AsyncGenerator<Buffer> {
+  part.on('readable', news.wake)
+  part.once('end', news.wake)
   while (!part.readableEnded) {
     const chunk = part.read() as Buffer | null
     if (chunk !== null) yield chunk
-    else await wait()
+    else if (!await news.wait() && part.readableLength === 0 && !part.readableEnded) throw cutShort()
   }
   const error = broken()
   if (error !== undefined) throw error
