@@ -1,11 +1,13 @@
 // Uploads to S3 when something goes wrong there: the result is failed and retryable, and nothing is orphaned.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
-import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
-import t from 'tap'
+import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
+import t, { type Test } from 'tap'
 import { s3 } from '../lib/upload/s3.js'
 import { build, type LogLine } from './fixtures/build.js'
+import { createGate } from './fixtures/gate.js'
 import { hasS3Server, startS3Server } from './fixtures/s3-server.js'
 import { skipUnless } from './fixtures/skip.js'
 import { waitFor } from './fixtures/wait.js'
@@ -102,6 +104,102 @@ t.test('uploads to S3', { skip }, async t => {
     t.strictSame(await objects(client), before)
   })
 })
+
+for (const [what, size] of [['one piece', 10], ['parts', 6 * MEGABYTE]] as const) {
+  t.test(`a file in ${what} that S3 stores only after its time is up is answered at once, and removed then`, async t => {
+    const server = await startFaultyServer(t)
+    const gate = createGate()
+    server.beforeStoring = () => gate.opened
+    const app = await build(t, { plugin: { upload: { storage: s3({ client: server.client, bucket: BUCKET }), storageTimeout: 1000 } } })
+
+    const { results } = (await app.inject({ method: 'POST', url: '/upload', payload: form([['a.bin', size / MEGABYTE]]) })).json()
+    t.match(results, [{ file: 'a.bin', status: 'failed', code: 'STORAGE_TIMEOUT' }])
+    t.notOk(server.calls.includes('stored'))
+    gate.open()
+
+    await waitFor('the object to go', () => server.calls.includes('stored') && server.calls.at(-1) === 'deleted')
+    t.strictSame([...server.objects], [])
+  })
+}
+
+t.test('a file whose answer is lost after S3 has stored it is removed before it is answered as failed', async t => {
+  const server = await startFaultyServer(t)
+  server.afterStoring = response => response.destroy()
+  const app = await build(t, { plugin: { upload: { storage: s3({ client: server.client, bucket: BUCKET }) } } })
+
+  const { results } = (await app.inject({ method: 'POST', url: '/upload', payload: form([['a.bin', 1]]) })).json()
+
+  t.match(results, [{ file: 'a.bin', status: 'failed', code: 'STORAGE_FAILED' }])
+  t.ok(server.calls.includes('stored'))
+  t.strictSame([...server.objects], [])
+})
+
+t.test('what cannot be removed at first is removed later, once, however often it is discarded', async t => {
+  const server = await startFaultyServer(t)
+  server.afterStoring = response => response.destroy()
+  server.refusesDeletion = true
+  const sink = await s3({ client: server.client, bucket: BUCKET }).open({ name: 'a.bin', type: 'application/octet-stream' })
+  await sink.write(Buffer.from('content'))
+  await t.rejects(sink.publish(), { code: 'STORAGE_FAILED' })
+  await Promise.all([sink.discard(), sink.discard()])
+  t.equal(server.objects.size, 1)
+
+  server.refusesDeletion = false
+
+  await waitFor('the object to go', () => server.objects.size === 0)
+  t.equal(server.calls.filter(call => call === 'deleted').length, 1)
+})
+
+t.test('a file that S3 refuses is not asked to be removed', async t => {
+  const server = await startFaultyServer(t)
+  server.afterStoring = response => response.writeHead(403).end()
+  const sink = await s3({ client: server.client, bucket: BUCKET }).open({ name: 'a.bin', type: 'application/octet-stream' })
+  await t.rejects(sink.publish(), { code: 'STORAGE_FAILED' })
+  await sink.discard()
+  t.strictSame(server.calls, ['stored'])
+})
+
+/** Stands in for S3 where a real one cannot be made to go wrong: it stores late, or says nothing of it. */
+async function startFaultyServer (t: Test) {
+  const faulty = {
+    objects: new Set<string>(),
+    calls: [] as string[],
+    refusesDeletion: false,
+    beforeStoring: async () => {},
+    afterStoring: (response: ServerResponse): unknown => response.setHeader('etag', '"x"').end('<CompleteMultipartUploadResult/>')
+  }
+  const answer = async ({ method, url = '' }: IncomingMessage, response: ServerResponse) => {
+    const { pathname, searchParams } = new URL(url, 'http://localhost')
+    if (searchParams.has('uploads')) return response.end('<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>')
+    if (searchParams.has('partNumber')) return response.setHeader('etag', '"x"').end()
+    if (method === 'DELETE' && searchParams.has('uploadId')) return response.writeHead(404).end('<Error><Code>NoSuchUpload</Code></Error>')
+    if (method !== 'DELETE') {
+      await faulty.beforeStoring()
+      faulty.calls.push('stored')
+      faulty.objects.add(pathname)
+      return faulty.afterStoring(response)
+    }
+    if (faulty.refusesDeletion) return response.writeHead(503).end()
+    faulty.calls.push('deleted')
+    faulty.objects.delete(pathname)
+    return response.writeHead(204).end()
+  }
+  const server = createServer((request, response) => request.resume().once('end', () => answer(request, response))).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const client = new S3Client({
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 2,
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' }
+  })
+  t.teardown(() => {
+    client.destroy()
+    server.closeAllConnections()
+    server.close()
+  })
+  return Object.assign(faulty, { client })
+}
 
 async function objects (client: S3Client) {
   const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: BUCKET }))

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
-import { AbortMultipartUploadCommand, type S3Client } from '@aws-sdk/client-s3'
+import { AbortMultipartUploadCommand, DeleteObjectCommand, type PutObjectCommandInput, type S3Client, type S3ServiceException } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
 import { ItemError } from '../errors.js'
 import { keepTrying, type Patience } from './keep-trying.js'
@@ -21,12 +21,13 @@ export interface S3Options {
 const PART_SIZE = 5 * 1024 * 1024
 const PARTS_UNDER_WAY = 2
 
-/** How long the parts of an upload are tried to be removed, as when the server is gone; then they are left to the lifecycle rule of the bucket. */
+/** How long what is left of an upload is tried to be removed, as when the server is gone; then parts are left to the lifecycle rule of the bucket. */
 const PATIENCE: Patience = { firstDelay: 500, longestDelay: 30_000, giveUpAfter: 60 * 60 * 1000 }
 
 /**
  * Makes a storage that streams each file into an object under a key of its own making. An object appears when all of it
- * has arrived; the parts of one that does not are removed.
+ * has arrived; the parts of one that does not are removed. So is the object of a file that is answered as failed, as one
+ * that S3 was too slow to store: the client must be allowed to delete objects.
  * @example s3({ client: new S3Client({ region: 'eu-central-1' }), bucket: 'my-uploads', prefix: 'incoming/' })
  */
 export function s3 ({ client, bucket, prefix = '' }: S3Options): Storage {
@@ -37,13 +38,8 @@ export function s3 ({ client, bucket, prefix = '' }: S3Options): Storage {
 
 function createSink (client: S3Client, bucket: string, key: string, { type }: FileInfo): Sink {
   const body = new PassThrough({ highWaterMark: PART_SIZE })
-  const upload = new Upload({
-    client,
-    params: { Bucket: bucket, Key: key, Body: body, ContentType: type },
-    partSize: PART_SIZE,
-    queueSize: PARTS_UNDER_WAY,
-    leavePartsOnError: true
-  })
+  const target = { Bucket: bucket, Key: key }
+  const upload = createUpload(client, { ...target, Body: body, ContentType: type })
   // Destroying the body is what ends an upload: abort() would return while parts are still on their way.
   const done = upload.done().catch((cause: unknown) => {
     body.destroy()
@@ -51,6 +47,14 @@ function createSink (client: S3Client, bucket: string, key: string, { type }: Fi
   })
   body.on('error', () => {})
   done.catch(() => {})
+  let stage: 'writing' | 'publishing' | 'over' = 'writing'
+  let removal: Promise<void> | undefined
+
+  const remove = async (isWhole: boolean) => {
+    body.destroy(new Error('Not to be stored'))
+    const isStored = await done.then(() => true, ({ cause }: ItemError) => isWhole && mayBeStored(cause))
+    await removeForSure(client, target, upload.uploadId, isStored)
+  }
 
   return {
     async write (chunk) {
@@ -59,33 +63,44 @@ function createSink (client: S3Client, bucket: string, key: string, { type }: Fi
       if (!body.write(chunk)) await Promise.race([once(body, 'drain').catch(() => done), done])
     },
     async publish () {
+      stage = 'publishing'
       body.end()
-      await done
+      await done.finally(() => { stage = 'over' })
       return { key }
     },
     async discard () {
-      body.destroy(new Error('Not to be stored'))
-      await done.catch(() => {})
-      if (upload.uploadId !== undefined) await removeParts(client, { Bucket: bucket, Key: key, UploadId: upload.uploadId })
+      removal ??= remove(stage !== 'writing')
+      // While S3 is still storing it, somebody has lost patience, and is not to wait on.
+      if (stage !== 'publishing') await removal
     }
   }
 }
 
-type Parts = { Bucket: string, Key: string, UploadId: string }
-
-/** Waits for the first try only; a server that is gone is asked again while the next files go on. */
-async function removeParts (client: S3Client, parts: Parts): Promise<void> {
-  if (await tryRemove(client, parts)) return
-  keepTrying(() => tryRemove(client, parts), PATIENCE)
+function createUpload (client: S3Client, params: PutObjectCommandInput): Upload {
+  return new Upload({ client, params, partSize: PART_SIZE, queueSize: PARTS_UNDER_WAY, leavePartsOnError: true })
 }
 
-async function tryRemove (client: S3Client, parts: Parts): Promise<boolean> {
-  try {
-    await client.send(new AbortMultipartUploadCommand(parts))
-    return true
-  } catch (error) {
-    return (error as Error).name === 'NoSuchUpload'
+/** Whether the object of an upload that has failed may be there, as its answer was lost; not when S3 has refused the only request for it. */
+function mayBeStored (cause: unknown): boolean {
+  const { attempts, httpStatusCode = 500 } = (cause as Partial<S3ServiceException>).$metadata ?? {}
+  return attempts !== 1 || httpStatusCode < 400 || httpStatusCode >= 500
+}
+
+interface Target { Bucket: string, Key: string }
+
+/** Waits for the first try only; a server that is gone is asked again while the next files go on. */
+async function removeForSure (client: S3Client, target: Target, uploadId: string | undefined, isStored: boolean): Promise<void> {
+  const attempt = async () => {
+    // First the parts, without which the object cannot come any more.
+    if (uploadId !== undefined && !await succeeds(client.send(new AbortMultipartUploadCommand({ ...target, UploadId: uploadId })))) return false
+    return !isStored || succeeds(client.send(new DeleteObjectCommand(target)))
   }
+  if (!await attempt()) keepTrying(attempt, PATIENCE)
+}
+
+/** Whether it has been removed, or was not there. */
+function succeeds (removal: Promise<unknown>): Promise<boolean> {
+  return removal.then(() => true, ({ name }: Error) => name === 'NoSuchUpload')
 }
 
 function failed (cause: unknown): ItemError {
