@@ -1,5 +1,6 @@
 // An upload that would never end: a storage that stalls, a client that says no more, a body without end.
 import { once } from 'node:events'
+import { connect as connectHttp2, type ClientHttp2Stream } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { Dicer } from '@fastify/busboy'
 import type { FastifyInstance, preHandlerAsyncHookHandler } from 'fastify'
@@ -53,6 +54,48 @@ t.test('a client that says no more gets the results so far, and its connection i
   ])
   t.equal(answer.headers.connection, 'close')
 })
+
+t.test('with HTTP/2, a client that says no more gets the results so far, and its stream is closed', async t => {
+  const warnings: Error[] = []
+  const note = (warning: Error) => { warnings.push(warning) }
+  process.on('warning', note)
+  t.teardown(() => process.off('warning', note))
+  const { app } = await buildUpload(t, { idleTimeout: 100 }, { plugin: { maxInFlight: 1 }, fastify: { http2: true } as object })
+  const session = connectHttp2(await app.listen({ host: '127.0.0.1', port: 0 }))
+
+  for (let requests = 0; requests < 2; requests++) {
+    const stream = session.request({ ':method': 'POST', ':path': '/upload', 'content-type': FORM })
+    stream.write(Buffer.concat([filePart('a.txt'), filePart('cut.txt', 'begin')]))
+    t.match(JSON.parse(await readHttp2(stream)), { results: [{ file: 'a.txt', status: 'uploaded' }, { file: 'cut.txt', code: 'UPLOAD_INCOMPLETE' }] })
+  }
+
+  session.close()
+  await app.close()
+  t.strictSame(warnings, [])
+})
+
+t.test('with HTTP/2, the stream of a client that goes on sending after its answer is closed in the end', async t => {
+  const { app } = await buildUpload(t, { limits: { total: MEGABYTE, fileSize: MEGABYTE } }, { fastify: { http2: true } as object })
+  const session = connectHttp2(await app.listen({ host: '127.0.0.1', port: 0 }))
+  t.teardown(() => session.destroy())
+  const stream = session.request({ ':method': 'POST', ':path': '/upload', 'content-type': FORM })
+  stream.write(filePart('endless.txt', 'x').subarray(0, -2))
+  const sending = setInterval(() => stream.write(Buffer.alloc(MEGABYTE / 4)), 20)
+  t.teardown(() => clearInterval(sending))
+  stream.once('aborted', () => clearInterval(sending))
+
+  const isClosed = once(stream, 'aborted')
+  t.match(JSON.parse(await readHttp2(stream, 'end')), { results: [{ code: 'FILE_TOO_LARGE' }] })
+  await isClosed
+})
+
+/** Reads an answer until the stream is closed, or only to its end. */
+async function readHttp2 (stream: ClientHttp2Stream, end = 'close'): Promise<string> {
+  let text = ''
+  stream.on('data', chunk => { text += String(chunk) })
+  await once(stream, end)
+  return text
+}
 
 for (const [where, rest, expected] of [
   ['in a file', filePart('cut.txt', 'begin'), [failed('cut.txt', 'Upload incomplete', 'UPLOAD_INCOMPLETE', 400, true)]],

@@ -2,7 +2,7 @@
 import bytes from 'bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { uploads } from '../../schemas/index.js'
-import { stopReading } from '../core/linger.js'
+import { endAfterAnswer, stopReading } from '../core/linger.js'
 import { settle } from '../core/settle.js'
 import { BatchEmpty, BodyConsumed, MalformedForm, UploadTooLarge } from '../errors.js'
 import { documentFiles } from './documented-files.js'
@@ -87,9 +87,9 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
 }
 
 /** Nobody knows where the next request would begin. */
-function endConnection ({ raw, log }: FastifyRequest, reply: FastifyReply, cut: unknown): void {
-  log.info({ err: cut }, 'the form was not read to its end')
-  if (!raw.complete) reply.header('connection', 'close')
+function endConnection (request: FastifyRequest, reply: FastifyReply, cut: unknown): void {
+  request.log.info({ err: cut }, 'the form was not read to its end')
+  endAfterAnswer(request, reply)
 }
 
 function readIncoming (request: FastifyRequest, { limits, idleTimeout }: UploadSettings, signal: AbortSignal) {
