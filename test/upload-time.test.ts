@@ -5,8 +5,9 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { Dicer } from '@fastify/busboy'
 import type { FastifyInstance, preHandlerAsyncHookHandler } from 'fastify'
 import t from 'tap'
-import { disk, type Storage } from '../lib/index.js'
-import { timers, turns } from './fixtures/leaks.js'
+import { disk, type Sink, type Storage } from '../lib/index.js'
+import { createGate } from './fixtures/gate.js'
+import { noteUnhandled, timers, turns } from './fixtures/leaks.js'
 import { buildUpload, checkAnswer, checkRefusal, failed, filePart, form, FORM, temporaries, uploaded } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
 
@@ -128,6 +129,35 @@ t.test('nothing waits for a client that has gone before its form is read', async
   await turns()
   t.equal(timers(), before)
 })
+
+for (const [step, size] of [['open', 10], ['open', 10_000], ['write', 10], ['write', 10_000]] as const) {
+  t.test(`a client that goes while the storage is in ${step} leaves nothing of its file of ${size} bytes, and harms nobody`, async t => {
+    const unhandled = noteUnhandled(t)
+    const gate = createGate()
+    const steps: string[] = []
+    const take = async (name: string) => {
+      steps.push(name)
+      if (name === step) await gate.opened
+    }
+    const sink: Sink = { write: () => take('write'), discard: () => take('discard'), publish: () => Promise.reject(new Error('published')) }
+    let isAnswered = false
+    const { app } = await buildUpload(t, { storage: { open: () => take('open').then(() => sink) } }, {
+      before: app => app.addHook('onSend', async () => { isAnswered = true })
+    })
+    const body = form(filePart('a.txt', Buffer.alloc(size, 'x')))
+    const socket = await open(app, body.length)
+    socket.write(body)
+    await waitFor('the step', () => steps.includes(step))
+    socket.destroy()
+    await waitFor('the answer that nobody reads', () => isAnswered)
+
+    gate.open()
+    await waitFor('the file to be discarded', () => steps.includes('discard'))
+    await turns()
+    t.strictSame(steps, step === 'open' ? ['open', 'discard'] : ['open', 'write', 'discard'])
+    t.strictSame(unhandled, [])
+  })
+}
 
 t.test('a storage that is slower than the client is patient is not the fault of the client', async t => {
   const dir = t.testdir()

@@ -59,7 +59,8 @@ export function createIntake (file: IncomingFile, meter: Meter, options: IntakeO
     fail,
     async end () {
       const stored = failed === undefined ? await content.complete().catch(fail) : undefined
-      return stored ?? failed!
+      // Who gave it up meanwhile has discarded it.
+      return failed ?? stored!
     }
   }
 }
@@ -71,6 +72,7 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
   let size = 0
   let type = file.type
   let sink: Sink | undefined
+  let isDiscarded = false
 
   const write = (sink: Sink, chunk: Buffer) => storage.releases ? sink.write(chunk, () => file.release?.(chunk)) : sink.write(chunk)
 
@@ -78,7 +80,9 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
   const openSink = async () => {
     const first = head.length === 1 ? head[0]! : Buffer.concat(head)
     type = await checkMediaType(first, file.type, accept)
-    sink = await storage.open({ name: file.name!, type })
+    const opened = await storage.open({ name: file.name!, type })
+    if (isDiscarded) return opened.discard()
+    sink = opened
     if (first.length > 0) await write(sink, first)
   }
 
@@ -100,6 +104,7 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
     },
     async discard (): Promise<void> {
       const unwanted = sink
+      isDiscarded = true
       sink = undefined
       await unwanted?.discard()
     }
