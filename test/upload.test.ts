@@ -236,6 +236,34 @@ t.test('fields and files may have any field name, before and after files', async
   await checkAnswer(t, dir, answer, [uploaded('first'), ...odd.map(name => uploaded(`in ${name}!`, name)), uploaded('last')])
 })
 
+t.test('a file whose header is followed by no content, not even an empty one, is an empty file', async t => {
+  const { app, dir, send } = await buildUpload(t)
+  // The empty line after the header is that before the delimiter too.
+  const bare = (header: string) => part(header, '').subarray(0, -'\r\n'.length)
+  const files = ['a.txt', 'b.txt', 'c.txt'].map(name => bare(`Content-Disposition: form-data; name="files"; filename="${name}"`))
+  const field = bare('Content-Disposition: form-data; name="field"')
+  const body = form(files[0]!, field, filePart('full.txt'), files[1]!, filePart('also.txt'), files[2]!)
+  const expected = [uploaded('a.txt', ''), uploaded('full.txt'), uploaded('b.txt', ''), uploaded('also.txt'), uploaded('c.txt', '')]
+  await checkAnswer(t, dir, await send(body), expected)
+  for (const size of [1, 7, 100]) {
+    const answer = await app.inject({ method: 'POST', url: '/upload', headers: { 'content-type': FORM }, payload: Readable.from(slices(body, size)) })
+    t.match(answer.json(), { results: expected.map(({ result }) => result) })
+  }
+})
+
+t.test('a header that ends in the middle is a file that cannot be read, or a field', async t => {
+  const { dir, send } = await buildUpload(t)
+  const cut = (header: string) => Buffer.from(`--${BOUNDARY}\r\n${header}\r\n`)
+  const body = form(cut('Content-Disposition: form-data; name="field"'), cut('Content-Disp'), cut('Content-Disposition: form-data; filename="a.txt"'), filePart('b.txt'))
+  await checkAnswer(t, dir, await send(body), [failed('', 'File name missing', 'FILE_NAME_MISSING', 422), uploaded('a.txt', ''), uploaded('b.txt')])
+})
+
+t.test('the longest boundary that can be read is read', async t => {
+  const { dir, send } = await buildUpload(t)
+  const boundary = 'b'.repeat(252)
+  await checkAnswer(t, dir, await send(Buffer.from(form(filePart('a')).toString().replaceAll(BOUNDARY, boundary)), `multipart/form-data; boundary=${boundary}`), [uploaded('a')])
+})
+
 t.test('a form with text around it is read', async t => {
   const { dir, send } = await buildUpload(t)
   const body = Buffer.concat([Buffer.from('preamble\r\n'), form(filePart('a')), Buffer.from('epilogue'.repeat(20_000))])
@@ -250,6 +278,7 @@ t.test('what is no form is refused as a whole', async t => {
   const cases: [string, string | Buffer, string, number, string, string][] = [
     ['no boundary', form(filePart('a')), 'multipart/form-data', 400, MALFORMED, noBoundary],
     ['an empty boundary', form(filePart('a')), 'multipart/form-data; boundary=', 400, MALFORMED, noBoundary],
+    ['a boundary that is too long', form(filePart('a')), `multipart/form-data; boundary=${'a'.repeat(253)}`, 400, MALFORMED, `${MALFORMED_FORM}its boundary is too long`],
     ['another boundary', form(filePart('a')), 'multipart/form-data; boundary=other', 400, MALFORMED, CUT],
     ['garbage', 'this is no form', FORM, 400, MALFORMED, CUT],
     ['nothing at all', '', FORM, 400, MALFORMED, CUT],

@@ -1,11 +1,12 @@
 // multipart/form-data -> one file at a time, streamed.
 import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
-import { Dicer } from '@fastify/busboy'
+import type { Dicer } from '@fastify/busboy'
 import { MalformedForm, UploadTooLarge } from '../errors.js'
 import type { IncomingFile } from './incoming.js'
 import { SPARE_FILES } from './limits.js'
 import { createNews, type News } from './news.js'
+import { createParser } from './parser.js'
 import { readBoundary, readFieldName, readFileHeader, type PartHeader } from './part-header.js'
 import { createRelease } from './release.js'
 
@@ -35,9 +36,7 @@ export interface MultipartOptions {
  *   when it is cut or malformed, and FST_MULTI_STATUS_UPLOAD_TOO_LARGE when it is too long
  */
 export function readMultipart (raw: IncomingMessage, options: MultipartOptions): AsyncGenerator<IncomingFile> {
-  const boundary = readBoundary(raw.headers['content-type']!)
-  if (boundary === undefined) throw new MalformedForm('it names no boundary')
-  const parser = new Dicer({ boundary })
+  const parser = createParser(readBoundary(raw.headers['content-type']!))
   const news = createNews()
   const watch = watchForCut(raw, parser, news, options)
   // At once and not when the first file is asked for: the request may be flowing already, as somebody reads along.
