@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises'
 import fc from 'fast-check'
 import t from 'tap'
-import { buildUpload, checkAnswer, failed, filePart, form, part, uploaded, type Expected } from './fixtures/upload.js'
+import { buildUpload, checkAnswer, failed, fieldPart, filePart, form, part, uploaded, type Expected } from './fixtures/upload.js'
 
 const BINARY = 'application/octet-stream'
 const missing = (file = '') => failed(file, 'File name missing', 'FILE_NAME_MISSING', 422)
@@ -60,9 +60,13 @@ t.test('a file without a name has a result', async t => {
     part('Content-Type: image/png'),
     part('Content-Disposition: form-data; name="files"; filename="a\nb.txt"'),
     part('no header at all'),
+    part('Content-Disposition: form-data; name="files"; filename*0="a"; filename*1="b.txt"'),
+    part("Content-Disposition: form-data; name=\"files\"; filename*0*=UTF-8''a; filename*1=b.txt"),
+    part('Content-Disposition: form-data; name="files"\r\nContent-Type: multipart/mixed; boundary=x', '--x\r\nContent-Disposition: file; filename="a.txt"\r\n\r\na\r\n--x--'),
+    fieldPart('a; filename*0=b'),
     filePart('last')
   ))
-  await checkAnswer(t, dir, answer, [...Array.from({ length: 6 }, () => missing()), uploaded('last')])
+  await checkAnswer(t, dir, answer, [...Array.from({ length: 9 }, () => missing()), uploaded('last')])
 })
 
 t.test('the header of a part is read in every way that clients write it', async t => {
@@ -87,6 +91,7 @@ t.test('the header of a part is read in every way that clients write it', async 
     [`${disposition}; filename*=plain.txt`, uploaded('plain.txt')],
     [`${disposition}; filename*="UTF-8''quoted.txt"`, uploaded('quoted.txt')],
     [`${disposition}; filename="plain.txt"; filename*=UTF-8''other.txt`, uploaded('plain.txt')],
+    [`${disposition}; filename*0="in "; filename*1=pieces; filename="plain.txt"`, uploaded('plain.txt')],
     [`${disposition}; filename*=UTF-8''a%0D%0Ab.txt`, notAllowed('a\r\nb.txt')],
     [`${disposition}; filename*=UTF-8''..%2Fup`, notAllowed('../up')],
     [`${disposition}; filename="a\\"b"`, notAllowed('a"b')],

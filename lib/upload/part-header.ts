@@ -3,8 +3,8 @@
 /** The header fields of a part, by lower-case name, in bytes as a latin1 string. */
 export type PartHeader = Readonly<Record<string, readonly string[] | undefined>>
 
-/** The beginning of a parameter: its name, and whether its value is percent-encoded. */
-const NAME = /;\s*([^\s=;*"]+)(\*?)\s*=\s*/y
+/** The beginning of a parameter: its name, with the number of its piece if it comes in several, and whether its value is percent-encoded. */
+const NAME = /;\s*([^\s=;*"]+(?:\*\d+)?)(\*?)\s*=\s*/y
 
 const QUOTED = /"((?:\\.|[^"\\])*)"/y
 
@@ -16,6 +16,9 @@ const DEFAULT_TYPE = 'text/plain'
 /** What a file calls itself when it is not known what it is. */
 const BINARY = 'application/octet-stream'
 
+/** Parts in a part, as several files of one field once came. */
+const NESTED = 'multipart/'
+
 /**
  * Says whether a part is a file, and of which name and type. A part that cannot be read as a field is taken for a file
  * without a name, so that it is answered and does not vanish.
@@ -26,7 +29,8 @@ export function readFileHeader (header: PartHeader): { name: string, type: strin
   const type = readMediaType(header['content-type']?.[0]) ?? DEFAULT_TYPE
   if (disposition === undefined) return { name: '', type }
   const name = readFileName(disposition)
-  return name === undefined && type !== BINARY ? undefined : { name: name ?? '', type }
+  const isField = name === undefined && type !== BINARY && !type.startsWith(NESTED)
+  return isField ? undefined : { name: name ?? '', type }
 }
 
 /** @returns the name of a part that is a field; undefined when it has none */
@@ -47,7 +51,10 @@ export function readMediaType (value = ''): string | undefined {
 /** The plain name wins, because a form must not have the other one (RFC 7578 section 4.2). */
 function readFileName (disposition: string): string | undefined {
   const parameters = readParameters(disposition)
-  return parameters.get('filename') ?? parameters.get('filename*')
+  const name = parameters.get('filename') ?? parameters.get('filename*')
+  // In pieces (RFC 2231), as no form has it: not put together, but no field either.
+  const isInPieces = parameters.has('filename*0') || parameters.has('filename*0*')
+  return name ?? (isInPieces ? '' : undefined)
 }
 
 /** The first parameter of each name, percent-encoded ones with a star behind it. */
