@@ -112,9 +112,10 @@ t.test('a handler that throws or returns anything at all costs no other item', a
   const returned = await buildJobs(t, (async ({ n }) => n < anything.length ? anything[n] : { n }) as JobsOptions['handler'])
   const second = await post(returned, jobs(...ids, 99))
   t.equal(second.statusCode, 207)
-  // What a promise cannot be resolved with has been thrown.
+  // What a promise cannot be resolved with has been thrown, and an error is one also when it is returned.
+  const isError = (one: unknown) => one === revocable.proxy || one instanceof Error
   t.strictSame(second.json().jobs, [
-    ...ids.map(id => anything[id] === revocable.proxy ? internal(id) : failed(id, 'Invalid result', 'INVALID_RESULT', 500, false)),
+    ...ids.map(id => isError(anything[id]) ? internal(id) : failed(id, 'Invalid result', 'INVALID_RESULT', 500, false)),
     done(99, 99)
   ])
 })
