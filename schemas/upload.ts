@@ -24,10 +24,10 @@ export const uploads = defineContract({
 
 export type UploadResult = Static<typeof uploads.schemas.result>
 
-/** One file in JSON: its name and its content. */
+/** One file in JSON: its name and its content, also where that is empty, so that a misspelt `content` is found. */
 export const FileObject = Type.Object({
   file: Type.String({ description: 'The name of the file', examples: ['a.txt'] }),
-  content: Type.Optional(Type.String({ contentEncoding: 'base64', description: 'The content, in base64', examples: ['aGVsbG8='] })),
+  content: Type.String({ contentEncoding: 'base64', description: 'The content, in base64', examples: ['aGVsbG8='] }),
   type: Type.Optional(Type.String({ description: 'Media type', examples: ['text/plain'] })),
   sha256: Type.Optional(Type.String({ description: 'Of the content, in hexadecimal; a file that differs fails' }))
 }, { title: 'FileObject' })

@@ -283,10 +283,11 @@ t.test('a result in other words does not fit', async t => {
 })
 
 t.test('files in JSON are objects or bare names, and tasks have their type and payload', async t => {
-  t.ok(Value.Check(FileEntries, { files: ['a.txt', { file: 'b.txt' }, { file: 'c.txt', content: 'aGVsbG8=', type: 'text/plain' }] }))
+  t.ok(Value.Check(FileEntries, { files: ['a.txt', { file: 'b.txt', content: '' }, { file: 'c.txt', content: 'aGVsbG8=', type: 'text/plain' }] }))
   t.notOk(Value.Check(FileEntries, { files: [] }))
   t.notOk(Value.Check(FileEntry, 3))
   t.notOk(Value.Check(FileEntry, { content: 'aGVsbG8=' }))
+  t.notOk(Value.Check(FileEntry, { file: 'b.txt' }))
 
   const resize = taskOf('resize', Type.Object({ width: Type.Integer() }))
   const free = taskOf('free', Type.Optional(Type.Unknown()))

@@ -1,6 +1,5 @@
 // What OpenAPI says of the body of an upload: both of its forms, with the limits.
 import { FileEntries, FileForm } from '../../schemas/index.js'
-import { REQUIRED } from './json.js'
 import type { Limits } from './limits.js'
 
 /** @param limits the limits of a file's name, of a file and of a request */
@@ -27,7 +26,6 @@ function documentEntry (fileSize: number, nameBytes: number): object {
       { ...name, maxLength: nameBytes },
       {
         ...object,
-        required: REQUIRED,
         properties: {
           file: { ...file, maxLength: nameBytes },
           content: { ...content, maxLength: lengthInBase64(fileSize) },

@@ -7,12 +7,9 @@ import { SPARE_FILES } from './limits.js'
 import { UNKNOWN_TYPE } from './media-type.js'
 import { readMediaType } from './part-header.js'
 
-/** What an entry that is an object must have: an empty file is a bare name, so that a misspelt `content` is found. */
-export const REQUIRED = ['file', 'content']
-
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
 
-const validateObject = createCompiler()({ ...FileObject, required: REQUIRED })
+const validateObject = createCompiler()(FileObject)
 
 /**
  * @param body the parsed body
@@ -33,7 +30,7 @@ function readEntry (entry: unknown): IncomingFile {
   const problems = validateObject(entry)
   if (problems !== undefined) return refuse(entry, problems[0]!.pointer, problems[0]!.detail)
 
-  const { file, content, type: declared, sha256 } = entry as FileObject & { content: string }
+  const { file, content, type: declared, sha256 } = entry as FileObject
   const type = readMediaType(declared) ?? UNKNOWN_TYPE
   if (content.length % 4 !== 0 || !BASE64.test(content)) return refuse(entry, '#/content', 'must be base64')
   return { name: file, type, sha256, content: content === '' ? [] : [Buffer.from(content, 'base64')] }
