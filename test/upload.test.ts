@@ -251,6 +251,17 @@ t.test('a file whose header is followed by no content, not even an empty one, is
   }
 })
 
+t.test('white space after a delimiter, as some transports add it, is no part of what follows', async t => {
+  const { app, dir, send } = await buildUpload(t)
+  const body = Buffer.from(form(filePart('a.txt'), fieldPart('field'), filePart('b.txt', '')).toString().replaceAll(`--${BOUNDARY}\r\n`, `--${BOUNDARY} \t \r\n`))
+  const expected = [uploaded('a.txt'), uploaded('b.txt', '')]
+  await checkAnswer(t, dir, await send(body), expected)
+  for (const size of [1, 2, 3, 50]) {
+    const answer = await app.inject({ method: 'POST', url: '/upload', headers: { 'content-type': FORM }, payload: Readable.from(slices(body, size)) })
+    t.match(answer.json(), { results: expected.map(({ result }) => result) })
+  }
+})
+
 t.test('a header that ends in the middle is a file that cannot be read, or a field', async t => {
   const { dir, send } = await buildUpload(t)
   const cut = (header: string) => Buffer.from(`--${BOUNDARY}\r\n${header}\r\n`)

@@ -5,13 +5,16 @@ import { MalformedForm } from '../errors.js'
 /** Bytes of a boundary, as many as the parser can look for; RFC 2046 allows 70. */
 const LONGEST_BOUNDARY = 252
 
+const SPACE = 0x20
+const TAB = 0x09
 const END_OF_HEADER = Buffer.from('\r\n\r\n')
 
 /** What the parser reads the header of a part with: private, but nobody else has what came of a header before its end. */
 interface HeaderReader {
   /** What has come of a header that is not at its end. */
   readonly buffer: string
-  push (data: Buffer): void
+  /** Returns where in the data the header has ended. */
+  push (data: Buffer): number | undefined
   /** Called when the delimiter comes. */
   reset (): void
 }
@@ -21,8 +24,25 @@ export function createParser (boundary: string | undefined): Dicer {
   if (boundary === undefined) throw new MalformedForm('it names no boundary')
   if (Buffer.byteLength(boundary) > LONGEST_BOUNDARY) throw new MalformedForm('its boundary is too long')
   const parser = new Dicer({ boundary })
-  endHeaders((parser as unknown as { _hparser: HeaderReader })._hparser)
+  const reader = (parser as unknown as { _hparser: HeaderReader })._hparser
+  skipPadding(reader)
+  endHeaders(reader)
   return parser
+}
+
+/** There may be white space between a delimiter and its line break, which the parser takes for the first line of the header. */
+function skipPadding (reader: HeaderReader): void {
+  const push = reader.push.bind(reader)
+  reader.push = data => {
+    const padding = reader.buffer === '' ? countPadding(data) : 0
+    const end = push(data.subarray(padding))
+    return end === undefined ? undefined : end + padding
+  }
+}
+
+function countPadding (data: Buffer): number {
+  const end = data.findIndex(byte => byte !== SPACE && byte !== TAB)
+  return end === -1 ? data.length : end
 }
 
 /**
