@@ -18,7 +18,10 @@ export interface Sink {
   write (chunk: Buffer, release?: () => void): Promise<void>
   /** Makes the file durable and then visible, never over another one. Resolves with what the storage knows it by. */
   publish (): Promise<{ key: string }>
-  /** Removes every trace of a file that will not be published. Never called after `publish` has resolved. */
+  /**
+   * Removes every trace of a file that is not to be published. Never called after `publish` has resolved, but also while
+   * it is under way, when it takes too long: what comes of it then is to be removed too.
+   */
   discard (): Promise<void>
 }
 
