@@ -9,7 +9,10 @@ const SPACE = 0x20
 const TAB = 0x09
 const END_OF_HEADER = Buffer.from('\r\n\r\n')
 
-/** What the parser reads the header of a part with: private, but nobody else has what came of a header before its end. */
+/**
+ * What the parser reads the header of a part with: private, but nobody else has what came of a header before its end. For
+ * that, package.json takes no newer minor version.
+ */
 interface HeaderReader {
   /** What has come of a header that is not at its end. */
   readonly buffer: string
