@@ -82,7 +82,7 @@ function createUpload (client: S3Client, params: PutObjectCommandInput): Upload 
 
 /** Whether the object of an upload that has failed may be there, as its answer was lost; not when S3 has refused the only request for it. */
 function mayBeStored (cause: unknown): boolean {
-  const { attempts, httpStatusCode = 500 } = (cause as Partial<S3ServiceException>).$metadata ?? {}
+  const { attempts, httpStatusCode = 500 } = Object((cause as Partial<S3ServiceException>).$metadata) as Partial<S3ServiceException['$metadata']>
   return attempts !== 1 || httpStatusCode < 400 || httpStatusCode >= 500
 }
 
