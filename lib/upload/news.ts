@@ -1,6 +1,5 @@
 // What who reads a form waits for: that its parser has something to tell, or that nothing more will come.
 import { setImmediate } from 'node:timers/promises'
-import { createWaiters } from '../core/waiters.js'
 
 /** What there is to hear of a form while it is read. */
 export interface News {
@@ -14,20 +13,19 @@ export interface News {
 }
 
 export function createNews (): News {
-  const { wait, wake } = createWaiters()
+  let waiting: ((isMore: boolean) => void)[] = []
   let isCut = false
-  let isAwaited = false
+  const wake = () => {
+    if (waiting.length === 0) return
+    const woken = waiting
+    waiting = []
+    for (const resolve of woken) resolve(true)
+  }
   return {
-    async wait () {
-      // A turn is enough for the parser to tell what it has left; whatever becomes of it, it is waited for no longer.
-      if (isCut) return setImmediate(false)
-      isAwaited = true
-      await wait()
-      isAwaited = false
-      return true
-    },
+    // A turn is enough for the parser to tell what it has left; whatever becomes of it, it is waited for no longer.
+    wait: () => isCut ? setImmediate(false) : new Promise(resolve => { waiting.push(resolve) }),
     wake,
-    isAwaited: () => isAwaited,
+    isAwaited: () => waiting.length > 0,
     cut () {
       isCut = true
       wake()

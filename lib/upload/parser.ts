@@ -37,14 +37,19 @@ export function createParser (boundary: string | undefined): Dicer {
 function skipPadding (reader: HeaderReader): void {
   const push = reader.push.bind(reader)
   reader.push = data => {
-    const padding = reader.buffer === '' ? countPadding(data) : 0
+    if (reader.buffer !== '' || !isPadding(data[0])) return push(data)
+    const padding = countPadding(data)
     const end = push(data.subarray(padding))
     return end === undefined ? undefined : end + padding
   }
 }
 
+function isPadding (byte: number | undefined): boolean {
+  return byte === SPACE || byte === TAB
+}
+
 function countPadding (data: Buffer): number {
-  const end = data.findIndex(byte => byte !== SPACE && byte !== TAB)
+  const end = data.findIndex(byte => !isPadding(byte))
   return end === -1 ? data.length : end
 }
 
