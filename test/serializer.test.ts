@@ -160,6 +160,8 @@ const declared: Record<string, [schema: TSchema, data: unknown, answered: unknow
     Type.Object({ r: Type.Record(Type.String({ pattern: '^\\p{L}+$' }), Type.Number()) }, { minProperties: 1 }), { r: { é: 1, 7: 1 } }, { r: { é: 1 } }],
   'members of any name': [Type.Object({ a: Type.Integer() }, { additionalProperties: Type.Object({ b: Type.Integer() }) }), { a: 1, c: { b: 1, secret: 1 } }, { a: 1, c: { b: 1 } }],
   'anything that is open': [Type.Object({ a: Type.Integer() }, { additionalProperties: true }), { a: 1, c: { b: 1 } }, { a: 1, c: { b: 1 } }],
+  'all of a constant': [Type.Unsafe({ type: 'object', const: { a: 1 } }), { a: 1 }, { a: 1 }],
+  'all of one of several constants': [Type.Unsafe({ type: 'object', enum: [{ a: 1 }, { b: { c: 1 } }] }), { b: { c: 1 } }, { b: { c: 1 } }],
   'nothing that is closed': [Type.Unsafe({ type: 'object', minProperties: 0, additionalProperties: false }), {}, {}],
   'what holds under a condition': [conditional, { kind: 'x', a: 1, b: 1 }, { kind: 'x', a: 1 }],
   'what holds without a condition': [conditional, { kind: 'y', a: 1, b: 1 }, { b: 1 }],

@@ -31,7 +31,7 @@ function keyAndStatus (schema: TSchema, key: string): TSchema {
 
 function compileBranch (schema: TSchema, minimal: TSchema, failed: boolean, shared: SharedSchemas): Branch {
   const check = compileCheck(schema, shared)
-  const keepDeclared = compileDeclared(schema, shared, compileCheck)
+  const keepDeclared = compileDeclared(schema, shared, createChecker)
   return {
     failed,
     shape: shapeOf(schema),
@@ -64,8 +64,13 @@ export interface Check {
   readonly errors?: readonly CheckError[] | null
 }
 
-/** Types are checked, formats are not: they are annotations in OpenAPI 3.1, and checking them costs more than all else. */
+/** Makes a function that tells whether a value fits a schema. */
 export function compileCheck (schema: object, shared: SharedSchemas): Check {
+  return createChecker(shared)(schema)
+}
+
+/** Types are checked, formats are not: they are annotations in OpenAPI 3.1, and checking them costs more than all else. */
+function createChecker (shared: SharedSchemas): (schema: object) => Check {
   const compile = AjvCompiler()(shared as Record<string, object>, {
     customOptions: {
       coerceTypes: false,
@@ -78,5 +83,5 @@ export function compileCheck (schema: object, shared: SharedSchemas): Check {
       ownProperties: true
     }
   })
-  return compile({ schema } as never) as unknown as Check
+  return schema => compile({ schema } as never) as unknown as Check
 }

@@ -3,8 +3,8 @@
 /** Schemas that others may refer to, as from `fastify.getSchemas()`. */
 export type SharedSchemas = Record<string, unknown>
 
-/** Makes a function that tells whether a value fits a schema. */
-type CompileCheck = (schema: object, shared: SharedSchemas) => (value: unknown) => boolean
+/** Makes functions that tell whether a value fits a schema. */
+type CreateChecker = (shared: SharedSchemas) => (schema: object) => (value: unknown) => boolean
 
 /** As much of a schema as is looked at here. */
 interface Keywords {
@@ -44,17 +44,18 @@ const STRUCTURE = [
 /**
  * Makes a function that gives a value back with the members alone that its schema declares; of several branches, those
  * of every one that the value fits.
- * @param compileCheck tells whether a value, which is plain JSON, fits a branch
+ * @param createChecker for telling whether a value, which is plain JSON, fits a branch
  */
-export function compileDeclared (schema: object, shared: SharedSchemas, compileCheck: CompileCheck): (value: unknown) => unknown {
+export function compileDeclared (schema: object, shared: SharedSchemas, createChecker: CreateChecker): (value: unknown) => unknown {
   const root: Keywords & { $id: string } = { $id: ROOT, ...schema }
   const all: SharedSchemas = { ...shared, [root.$id]: root }
   const named = new Map(Object.entries(all).flatMap(([id, one]) => findNamed(place(one as Schema, `${withoutHash(id)}#`))))
   const checks = new Map<string, (value: unknown) => boolean>()
-
+  // Both only when they are needed, as most never are.
+  let compile: ReturnType<CreateChecker> | undefined
   const fits = ({ uri }: Place, value: unknown) => {
-    // Only when it is needed, as most of them never are.
-    const check = checks.get(uri) ?? compileCheck({ $ref: uri }, all)
+    compile ??= createChecker(all)
+    const check = checks.get(uri) ?? compile({ $ref: uri })
     checks.set(uri, check)
     return check(value)
   }
@@ -130,7 +131,9 @@ function follow (from: Place, reference: string, named: ReadonlyMap<string, Plac
 
 /** Whether a schema takes whatever there is. */
 function isOpen ({ schema }: Place): boolean {
-  return typeof schema === 'boolean' ? schema : !STRUCTURE.some(keyword => keyword in schema)
+  if (typeof schema === 'boolean') return schema
+  // One of these, the value is all of it.
+  return 'const' in schema || 'enum' in schema || !STRUCTURE.some(keyword => keyword in schema)
 }
 
 /** What a schema says of a member. */

@@ -18,7 +18,8 @@ export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<
  * Runs `worker` over `items` and resolves with one outcome per item, in input order. It never rejects because of an
  * item: whatever a worker throws, rejects with, returns or never answers becomes that item's outcome.
  *
- * Arrays, iterables and async iterables are read as slots become free. A source that throws while it is read ends with
+ * Arrays, iterables and async iterables are read as slots become free; after an abort only the last are not read to their
+ * end, as each item that is there has an outcome. A source that throws while it is read ends with
  * one rejected outcome for the item that could not be read. An item that exceeds its time, or is running when `signal`
  * aborts, is settled at once: its slot is free again although a worker that ignores its `signal` may still be running.
  * Synchronous code cannot be timed out.
