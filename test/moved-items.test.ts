@@ -47,6 +47,21 @@ t.test('an item that a handler has taken away has no result, and the others keep
   t.strictSame(await sendTo(t, ({ body }) => (body as Row[]).splice(1, 1) && body as Row[]), { results: [bad(1), none(2), ok(3)] })
 })
 
+t.test('a body that is emptied when the work is done changes nothing', async t => {
+  t.strictSame(await sendTo(t, ({ body }) => (body as Row[]).splice(0)), { results: [bad(1), ok(2), ok(3)] })
+})
+
+t.test('results that come one by one and break off are those of the items as they were sorted', async t => {
+  async function * work (items: Row[]) {
+    for (const { id } of items.slice(0, 1)) yield { id, status: 'success' }
+    throw new ItemError('No more')
+  }
+  const { results } = await sendTo(t, () => [], rows, {
+    handler: (request, reply) => { reply.multiStatus(work((request.body as Row[]).sort(byN))) }
+  })
+  t.match(results, [none(1), { id: 2, message: 'No more' }, ok(3)])
+})
+
 t.test('results of items that a handler has replaced by others follow their order', async t => {
   t.strictSame(await sendTo(t, request => (request.body = (request.body as Row[]).map(row => ({ ...row }))) as Row[]), { results: [bad(1), ok(2), ok(3)] })
 })

@@ -77,7 +77,9 @@ function answer (
   if (batch !== undefined && given === batch.results) return sendResults(reply, given, terms)
 
   const words = contract ?? generic
-  const moved = batch && movedPlaces(batch, reply.request.body)
+  const placesNow = batch && movedPlaces(batch, reply.request.body)
+  // Whoever takes items away when the work is done has results for all of them.
+  const moved = isBroken || placesNow?.length === given.length ? placesNow : undefined
   const keys = options.keys ?? moved?.map(place => batch!.keys[place]!) ?? (batch === undefined ? [] : keysOfValid(batch))
   const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
   const items = { keys: inOrder ? keys : [], places: moved ?? batch?.places }
