@@ -100,7 +100,7 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 function toResponse (result: Result): Response {
   const { statusCode: status, encoding, headers = JSON_TYPE, body = result.headers ? undefined : result } = result
   // The types whose bodies the server carries as JSON.
-  const isJson = /n\/(.+\+)?json(;|$)/i.test(headers['content-type']!)
+  const isJson = /^\w+n\/(.*\+)?json(;|$)/.test(headers['content-type']!)
   return new Response(
     encoding ? Uint8Array.from(atob(body as string), char => char.charCodeAt(0)) : isJson ? JSON.stringify(body) : body as string,
     { status, headers }

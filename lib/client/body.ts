@@ -62,7 +62,7 @@ export function isFailure (result: unknown, word?: string): boolean {
   const { status, statusCode, code, retryable } = result as FailureMembers
   if (word) return status === word
   if (typeof status === 'number') return status >= 400
-  return status === 'failed' || status === 'error' || (statusCode! >= 400 && (code ?? retryable) !== undefined)
+  return status === 'failed' || status === 'error' || (statusCode! >= 400 && (code ?? retryable) != null)
 }
 
 /** The member of a result that is its key: the first one, as the server writes it, but for a stream's `index`. */

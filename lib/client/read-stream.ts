@@ -26,7 +26,7 @@ export async function * readStream<R extends object = AnyResult> (
   try {
     for await (const text of readLines(response.body!)) {
       const line = JSON.parse(text) as Line
-      if (line.index === undefined) {
+      if (line.index == null) {
         if (line.summary?.total === received) return line.summary
         break
       }

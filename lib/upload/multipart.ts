@@ -147,15 +147,20 @@ function followForm (parser: Dicer, news: News, mostFiles: number, release: Inco
 function followParts (parser: Dicer, news: News, onFile: (file: IncomingFile, part: Readable) => void): void {
   let sha256: Promise<string | undefined> | undefined
   let unread = 0
+  /**
+   * To ask a part for more is what makes the parser go on when it has held back. It does that itself after the end of a
+   * part, but for one whose delimiter came in a piece of its own. One function for all parts, as there may be very many.
+   */
+  function goOn (this: Readable): void {
+    if (--unread === 0) this._read(0)
+  }
   parser.on('part', part => {
     let broken: Error | undefined
     // The parser ends a part that it has reported broken, so that the end alone does not mean that all has come.
     part.on('error', error => { broken = error })
     part.once('header', (header: PartHeader) => {
       unread++
-      // To ask a part for more is what makes the parser go on when it has held back. It does that itself after the end
-      // of a part, but for one whose delimiter came in a piece of its own.
-      part.once('end', () => { if (--unread === 0) part._read(0) })
+      part.on('end', goOn)
       const file = readFileHeader(header)
       if (file !== undefined) {
         onFile({ ...file, sha256, content: readPart(part, news, () => broken) }, part)
