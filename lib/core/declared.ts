@@ -98,10 +98,14 @@ function place (schema: Schema, uri: string, resource?: Place): Place {
 
 /** What stands at this path in a schema. */
 function within (one: Place, ...path: (string | number)[]): Place {
-  const resource = one.resource === undefined || hasId(one.schema) ? one : one.resource
   const schema = path.reduce<unknown>((found, name) => (found as Record<string, unknown>)[name], one.schema)
   const pointer = path.map(name => `/${encodeURIComponent(String(name).replaceAll('~', '~0').replaceAll('/', '~1'))}`).join('')
-  return place(schema as Schema, one.uri + pointer, resource)
+  return place(schema as Schema, one.uri + pointer, resourceOf(one))
+}
+
+/** Where the references of a schema begin. */
+function resourceOf (one: Place): Place {
+  return one.resource === undefined || hasId(one.schema) ? one : one.resource
 }
 
 function hasId (schema: unknown): schema is { $id: string } {
@@ -123,7 +127,7 @@ function withoutHash (id: string): string {
 /** What a reference leads to, which the compiling of the whole schema has found already. */
 function follow (from: Place, reference: string, named: ReadonlyMap<string, Place>): Place {
   const [id = '', pointer = ''] = reference.split('#')
-  const resource = id === '' ? within(from).resource! : named.get(id)
+  const resource = id === '' ? resourceOf(from) : named.get(id)
   const names = pointer.split('/').slice(1).map(name => decodeURIComponent(name).replaceAll('~1', '/').replaceAll('~0', '~'))
   if (resource === undefined || (pointer !== '' && names.length === 0)) throw new Error(`the reference ${reference} cannot be followed`)
   return names.reduce((found, name) => within(found, name), resource)

@@ -1,7 +1,7 @@
 // Finds the items in the schema of a body.
 import { InvalidOption } from '../errors.js'
 import { show } from './settle-options.js'
-import { definitionsOf, type JsonSchema } from './tagged-union.js'
+import { definitionsOf, SAY_NOTHING, type JsonSchema } from './tagged-union.js'
 
 /** How many items a request may have when the schema of its body does not say `maxItems`. */
 export const DEFAULT_MAX_ITEMS = 1000
@@ -51,12 +51,12 @@ function findInSchema (body: JsonSchema): ItemArray | undefined {
   const [member, array] = arrays[0] as [string, ArraySchema]
   const required = (body.required ?? []).filter(name => name !== member)
   const saysMore = Object.keys(body.properties!).length > 1 || required.length > 0 || Object.keys(body).some(keyword => !SAY_NO_MORE.has(keyword))
-  const rest = !saysMore ? undefined : { ...body, properties: { ...body.properties, [member]: {} }, required }
+  const rest = saysMore ? { ...body, properties: { ...body.properties, [member]: {} }, required } : undefined
   return { ...splitArray(array, definitions), member, rest }
 }
 
 /** What a body with nothing but its items may say. */
-const SAY_NO_MORE = new Set(['type', 'properties', 'required', 'title', 'description', 'examples', '$id', 'definitions', '$defs'])
+const SAY_NO_MORE = new Set([...SAY_NOTHING, 'type', 'properties', 'required', '$id'])
 
 /** @param reference a shared schema, `contacts#` or `contacts`, or a place in one, `contacts#/definitions/list` */
 function resolve (reference: string, getSchema: GetSchema): JsonSchema {

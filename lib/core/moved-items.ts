@@ -1,6 +1,6 @@
 // Items that a hook or a handler has put into another order, or others in their place.
 import { InvalidOption } from '../errors.js'
-import { typeOf } from './item-validator.js'
+import { keyOf } from './item-keys.js'
 import { itemsIn, type Batch } from './items.js'
 
 /**
@@ -22,10 +22,10 @@ export function followReplaced (batch: Batch, body: unknown, name: string): void
 
 /** Whether these have the keys of the items. */
 function haveKeys (some: readonly unknown[], { places, keys }: Batch, name: string): boolean {
-  const keyIn = (item: unknown) => typeOf(item) === 'object' ? (item as Record<string, unknown>)[name] : item
+  const rules = { key: name, isKey: () => true }
   return some.every((item, index) => {
     const key = keys[places[index]!]
-    return key === null || keyIn(item) === key
+    return key === null || keyOf(item, true, rules) === key
   })
 }
 

@@ -35,8 +35,8 @@ export function findTaggedUnion (schema: JsonSchema): TaggedUnion | undefined {
   return undefined
 }
 
-/** Keywords beside the branches of a union that say nothing of its values, or that the branches are compiled with. */
-const SAY_NOTHING = new Set(['title', 'description', 'examples', 'example', 'deprecated', '$comment', 'discriminator', 'definitions', '$defs'])
+/** Keywords of a schema that say nothing of its values, or that its parts are compiled with. */
+export const SAY_NOTHING: ReadonlySet<string> = new Set(['title', 'description', 'examples', 'example', 'deprecated', '$comment', 'discriminator', 'definitions', '$defs'])
 
 /** What a union says beside its branches, as with members that all of them have in common; undefined where that is nothing. */
 export function besideBranches (schema: JsonSchema): JsonSchema | undefined {
