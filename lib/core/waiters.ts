@@ -1,20 +1,24 @@
 // Those who wait for the same thing.
 
 /** Promises that are resolved together. */
-export interface Waiters {
-  /** Resolves when they are woken next. */
-  wait (): Promise<void>
-  wake (): void
+export interface Waiters<T> {
+  /** Resolves, with what they are told, when they are woken next. */
+  wait (): Promise<T>
+  wake (told: T): void
+  /** Whether anybody waits. */
+  isAwaited (): boolean
 }
 
-export function createWaiters (): Waiters {
-  let waiting: (() => void)[] = []
+export function createWaiters<T = void> (): Waiters<T> {
+  let waiting: ((told: T) => void)[] = []
   return {
     wait: () => new Promise(resolve => { waiting.push(resolve) }),
-    wake () {
+    wake (told) {
+      if (waiting.length === 0) return
       const woken = waiting
       waiting = []
-      for (const resolve of woken) resolve()
-    }
+      for (const resolve of woken) resolve(told)
+    },
+    isAwaited: () => waiting.length > 0
   }
 }

@@ -1,5 +1,6 @@
 // What who reads a form waits for: that its parser has something to tell, or that nothing more will come.
 import { setImmediate } from 'node:timers/promises'
+import { createWaiters } from '../core/waiters.js'
 
 /** What there is to hear of a form while it is read. */
 export interface News {
@@ -13,22 +14,16 @@ export interface News {
 }
 
 export function createNews (): News {
-  let waiting: ((isMore: boolean) => void)[] = []
+  const { wait, wake, isAwaited } = createWaiters<boolean>()
   let isCut = false
-  const wake = () => {
-    if (waiting.length === 0) return
-    const woken = waiting
-    waiting = []
-    for (const resolve of woken) resolve(true)
-  }
   return {
     // A turn is enough for the parser to tell what it has left; whatever becomes of it, it is waited for no longer.
-    wait: () => isCut ? setImmediate(false) : new Promise(resolve => { waiting.push(resolve) }),
-    wake,
-    isAwaited: () => waiting.length > 0,
+    wait: () => isCut ? setImmediate(false) : wait(),
+    wake: () => wake(true),
+    isAwaited,
     cut () {
       isCut = true
-      wake()
+      wake(true)
     }
   }
 }
