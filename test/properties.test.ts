@@ -345,9 +345,9 @@ t.test('the serializer: always JSON, one result for each, with its key, and as m
       })
       let text = ''
       for (let isLast = false; !isLast;) {
-        const piece = serialization.next(bytes)
-        text += piece.text
-        isLast = piece.isLast
+        const next = serialization.next(bytes)
+        text += next.piece.toString()
+        isLast = next.isLast
       }
 
       const written = (JSON.parse(text) as Record<string, Result[]>)[envelope]!

@@ -72,9 +72,9 @@ function serialize (contract: AnyContract, results: unknown[], prefersCopies: bo
   })
   let text = ''
   for (let isLast = false; !isLast;) {
-    const piece = serialization.next(bytes)
-    text += piece.text
-    isLast = piece.isLast
+    const next = serialization.next(bytes)
+    text += next.piece.toString()
+    isLast = next.isLast
   }
   return { text, failed: serialization.failed(), invalid }
 }

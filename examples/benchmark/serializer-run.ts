@@ -57,7 +57,7 @@ function createSerializers (contract: AnyContract): Record<typeof serializers[nu
   const context = { onInvalid: (_index: number, _key: unknown, why: string) => { throw new Error(why) } }
   return {
     'JSON.stringify': results => JSON.stringify({ results }),
-    'multi-status': results => serialize(results, frame, context).next(Infinity).text,
+    'multi-status': results => serialize(results, frame, context).next(Infinity).piece as string,
     "Fastify's default": results => union({ results }),
     'oneOf + if/then': results => chain({ results }),
     'TypeBox check + JSON.stringify': results => {

@@ -28,29 +28,29 @@ const inTheMaking = new WeakMap<FastifyReply, LargeBody>()
  * @param onMade called when it is known of every result what became of it, and before anything is sent
  */
 export function makeBody (reply: FastifyReply, serialization: Serialization, onMade: () => void): string | Readable {
-  const { text, isLast } = serialization.next(SMALL)
+  const { piece, isLast } = serialization.next(SMALL)
   if (isLast) {
     onMade()
-    return text
+    return piece as string
   }
-  const pieces = [text]
+  const pieces = [piece]
   const made = makePieces(reply, serialization, pieces)
   inTheMaking.set(reply, { made, onMade })
   return Readable.from(afterwards(made, pieces), { objectMode: false })
 }
 
 /** Stops when nobody waits for the answer any more. */
-async function makePieces ({ raw }: FastifyReply, serialization: Serialization, pieces: string[]): Promise<void> {
+async function makePieces ({ raw }: FastifyReply, serialization: Serialization, pieces: (string | Buffer)[]): Promise<void> {
   for (let isLast = false; !isLast && !raw.destroyed;) {
     await setImmediate()
-    const piece = serialization.next(PIECE)
-    pieces.push(piece.text)
-    isLast = piece.isLast
+    const next = serialization.next(PIECE)
+    pieces.push(next.piece)
+    isLast = next.isLast
   }
 }
 
 /** A client that reads as fast as is written to it would take all of them in one turn of the event loop. */
-async function * afterwards (made: Promise<void>, pieces: string[]): AsyncGenerator<string> {
+async function * afterwards (made: Promise<void>, pieces: readonly (string | Buffer)[]): AsyncGenerator<string | Buffer> {
   await made
   for (const piece of pieces) {
     yield piece

@@ -88,8 +88,9 @@ function compileRules ({ member, array, items, maxItems }: ItemArray, contract: 
   return { member, maxItems, ...compileKeyRules(contract, compile), validateArray: compile(array), validateItem: compile(items) }
 }
 
-/** A handler sees what Fastify has always shown it: a body that is valid. A copy, as it may sort it or take something away. */
-function keepValid (request: FastifyRequest, { items, member }: Batch): void {
+/** A handler sees what Fastify has always shown it: a body that is valid. Not the batch's own, as it may sort it or take something away. */
+function keepValid (request: FastifyRequest, { items, member, invalid }: Batch): void {
+  if (invalid.size === 0) return
   if (member === undefined) request.body = items.slice()
   else (request.body as Record<string, unknown>)[member] = items.slice()
 }

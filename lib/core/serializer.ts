@@ -22,8 +22,8 @@ export interface Serialization {
   readonly total: number
   /** How many of those that have been serialized are failures. */
   failed (): number
-  /** The next piece of the body: all that is left of it if that is no more than about so many bytes. */
-  next (bytes: number): { text: string, isLast: boolean }
+  /** The next piece of the body: all that is left of it if that is no more than about so many bytes. Text, if it is the whole. */
+  next (bytes: number): { piece: string | Buffer, isLast: boolean }
 }
 
 /** Serializes results piece by piece. It never throws, whatever the results are. */
@@ -42,8 +42,8 @@ interface Plan {
 /** Serializes one result by itself, without an envelope. */
 export function serializeAlone (serialize: SerializeResults, result: unknown, context: SerializeContext): { text: string, failed: boolean } {
   const serialization = serialize([result], NO_FRAME, context)
-  const { text } = serialization.next(Infinity)
-  return { text, failed: serialization.failed() > 0 }
+  const { piece } = serialization.next(Infinity)
+  return { text: piece as string, failed: serialization.failed() > 0 }
 }
 
 const NO_FRAME: Frame = { head: '', tail: '' }
@@ -139,7 +139,7 @@ function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSche
           addSlowly(results[index])
           slow += SLOW_BYTES
         } while (!isFull())
-        return { text: sheet.take(index === total), isLast: index === total }
+        return { piece: sheet.take(index === total), isLast: index === total }
       }
     }
   }

@@ -25,8 +25,11 @@ export interface Sheet {
   addJson (json: string): void
   /** About how many bytes it has. */
   size (): number
-  /** Takes what there is; the last time with the end of the frame. What is not the last must not be empty. */
-  take (isLast: boolean): string
+  /**
+   * Takes what there is; the last time with the end of the frame. What is not the last must not be empty. Text where it is
+   * all that there is; pieces may be bytes, which need not be made into text to be sent.
+   */
+  take (isLast: boolean): string | Buffer
 }
 
 /** Makes the sheet of one answer. */
@@ -123,6 +126,7 @@ class ByteSheet implements Sheet, Page {
   /** After how many bytes to stop. */
   limit = 0
   failures = 0
+  #isBegun = false
   readonly #fill: Fill<ByteSheet>
   readonly #tail: string
 
@@ -157,15 +161,18 @@ class ByteSheet implements Sheet, Page {
     return this.length
   }
 
-  take (isLast: boolean): string {
+  take (isLast: boolean): string | Buffer {
     if (isLast) {
       if (this.buffer[this.length - 1] === COMMA) this.length--
       this.#append(this.#tail)
     }
-    const text = this.buffer.toString(this.isWide ? 'utf8' : 'latin1', 0, this.length)
+    const piece = isLast && !this.#isBegun
+      ? this.buffer.toString(this.isWide ? 'utf8' : 'latin1', 0, this.length)
+      : Buffer.from(this.buffer.subarray(0, this.length))
+    this.#isBegun = true
     this.length = 0
     if (isLast && this.buffer.length <= SPARE_BYTES) spare = { buffer: this.buffer, view: this.view }
-    return text
+    return piece
   }
 
   /** @returns whether there was none */
