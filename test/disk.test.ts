@@ -1,5 +1,6 @@
 // The disk storage: whole and durable or not there, nobody else's files touched, nothing left behind.
 import crypto from 'node:crypto'
+import callbacks from 'node:fs'
 import fs, { cp, mkdir, open, readdir, readFile, readlink, rename, symlink, utimes, writeFile } from 'node:fs/promises'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,6 +19,8 @@ const FILE = { name: 'a.txt', type: 'text/plain' }
 const KEY = '00000000-0000-4000-8000-000000000000'
 /** So much that it is written before there is more. */
 const LARGE = Buffer.alloc(1_000_000, 'x')
+/** And so much that it is not stored in one go. */
+const MEDIUM = Buffer.alloc(300_000, 'x')
 const HOST = hostname().replace(/[^A-Za-z0-9-]/g, '-')
 const storageFailed = (file: string) => failed(file, 'Storage failed', 'STORAGE_FAILED', 500, true)
 const storageFull = (file: string) => failed(file, 'Storage full', 'STORAGE_FULL', 507, true)
@@ -111,28 +114,32 @@ t.test('a link at the temporary name is not followed', async t => {
 })
 
 t.test('content is durable before its name, and its name before it is reported', async t => {
-  const { app, dir } = await buildUpload(t)
-  await app.ready()
-  const steps: string[] = []
-  const handle = await handlePrototype(dir)
-  for (const [target, name] of [[handle, 'writev'], [handle, 'datasync'], [handle, 'sync'], [fs, 'link'], [fs, 'unlink']] as const) {
-    const original = (target as Methods)[name]!
-    replace(t, target, name, async function (this: unknown, ...args: unknown[]) {
-      const result = await original.apply(this, args)
-      steps.push(name)
-      return result
+  for (const [what, content] of [['a large file', LARGE], ['a small file', Buffer.from('a')]] as const) {
+    await t.test(what, async t => {
+      const { app, dir, send } = await buildUpload(t)
+      await app.ready()
+      const handle = await handlePrototype(dir)
+      const seen: unknown[] = []
+      for (const [target, name] of [[handle, 'datasync'], [callbacks, 'fdatasync'], [handle, 'sync']] as const) {
+        const original = (target as Methods)[name]!
+        replace(t, target, name, function (this: unknown, ...args: unknown[]) {
+          const [file, ...more] = callbacks.readdirSync(dir)
+          seen.push([name, file!.endsWith('.part') ? 'temporary' : 'visible', callbacks.readFileSync(join(dir, file!)).equals(content), more])
+          return original.apply(this, args)
+        })
+      }
+      await checkAnswer(t, dir, await send(form(filePart('a', content))), [uploaded('a', content)])
+      t.strictSame(seen, [[what === 'a large file' ? 'datasync' : 'fdatasync', 'temporary', true, []], ['sync', 'visible', true, []]])
     })
   }
-  await app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: 'a', content: 'YQ==' }] } })
-  t.strictSame(steps, ['writev', 'datasync', 'link', 'unlink', 'sync'])
 })
 
 t.test('without sync a file is not waited for to be durable', async t => {
   const dir = t.testdir()
   const handle = await handlePrototype(dir)
-  for (const name of ['datasync', 'sync']) replace(t, handle, name, () => t.fail(name))
+  for (const [target, name] of [[handle, 'datasync'], [handle, 'sync'], [callbacks, 'fdatasync']] as const) replace(t, target, name, () => t.fail(name))
   const { send } = await buildUpload(t, { storage: disk({ dir, sync: false }) })
-  await checkAnswer(t, dir, await send(form(filePart('a'))), [uploaded('a')])
+  await checkAnswer(t, dir, await send(form(filePart('a'), filePart('b', MEDIUM))), [uploaded('a'), uploaded('b', MEDIUM)])
 })
 
 t.test('a step that fails costs the one file, and nothing of it stays', async t => {
@@ -146,25 +153,36 @@ t.test('a step that fails costs the one file, and nothing of it stays', async t 
         await app.ready()
         failOnce(t, target, name, code)
         const send = (name: string) =>
-          app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: name, content: 'YQ==', type: 'text/plain' }] } })
+          app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: name, content: MEDIUM.toString('base64'), type: 'text/plain' }] } })
         await checkAnswer(t, dir, await send('a'), [expected('a')])
-        await checkAnswer(t, dir, await send('b'), [uploaded('b', 'a')])
+        await checkAnswer(t, dir, await send('b'), [uploaded('b', MEDIUM)])
       })
     }
+  }
+  for (const [code, expected] of [['ENOSPC', storageFull], ['EDQUOT', storageFull], ['EIO', storageFailed]] as const) {
+    await t.test(`fdatasync of a small file: ${code}`, async t => {
+      const { dir, send } = await buildUpload(t)
+      failSyncOnce(t, code)
+      const answer = await send(form(filePart('a'), filePart('b', MEDIUM), filePart('c')))
+      await checkAnswer(t, dir, answer, [expected('a'), uploaded('b', MEDIUM), uploaded('c')])
+      t.strictSame(callbacks.readdirSync(dir).filter(name => name.endsWith('.part')), [])
+    })
   }
 })
 
 t.test('a file that the disk took too long to publish does not appear afterwards', async t => {
   const handle = await handlePrototype(t.testdir())
-  for (const [target, name] of [[handle, 'datasync'], [fs, 'link'], [handle, 'sync']] as const) {
-    await t.test(name, async t => {
-      const { app, dir } = await buildUpload(t, { storageTimeout: 100 })
+  for (const [target, name, content] of [
+    [handle, 'datasync', MEDIUM], [fs, 'link', MEDIUM], [handle, 'sync', MEDIUM], [callbacks, 'fdatasync', Buffer.from('a')], [handle, 'sync', Buffer.from('a')]
+  ] as const) {
+    await t.test(`${name}, ${content.length} bytes`, async t => {
+      const { app, dir } = await buildUpload(t, { storageTimeout: 500 })
       await app.ready()
       const original = (target as Methods)[name]!
       let release = () => {}
       const released = new Promise<void>(resolve => { release = resolve })
       replace(t, target, name, function (this: unknown, ...args: unknown[]) { return released.then(() => original.apply(this, args)) })
-      const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files: ['a'] } })
+      const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files: [{ file: 'a', content: content.toString('base64') }] } })
       t.strictSame(answer.json(), { results: [failed('a', 'Storage timeout', 'STORAGE_TIMEOUT', 504, true).result] })
       t.equal((await readdir(dir)).length, 1)
       release()
@@ -180,7 +198,7 @@ t.test('a disk that takes a part of what it is given is given the rest', async t
   replace(t, handle, 'writev', function (this: unknown, [first, ...rest]: Buffer[]) {
     return write.call(this, first!.length > 7000 ? [first!.subarray(0, 7000)] : [first, ...rest])
   })
-  const content = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251))
+  const content = Buffer.from(Array.from({ length: 300_000 }, (_, index) => index % 251))
   await checkAnswer(t, dir, await send(form(filePart('a', content))), [uploaded('a', content)])
 })
 
@@ -335,6 +353,11 @@ t.test('uploads that end in any way leave no file open', { skip: process.platfor
   await send(form(...Array.from({ length: 50 }, (_, index) => filePart(index % 2 === 0 ? `${index}` : '..', 'x'.repeat(index % 3 === 0 ? 20 : 5)))))
   await send(filePart('cut'))
   failOnce(t, await handlePrototype(dir), 'datasync', 'EIO')
+  const unsynced = await disk({ dir }).open(FILE)
+  await unsynced.write(LARGE)
+  await t.rejects(unsynced.publish(), { code: 'STORAGE_FAILED' })
+  await unsynced.discard()
+  failSyncOnce(t, 'EIO')
   await send(form(filePart('a')))
   failOnce(t, await handlePrototype(dir), 'sync', 'EIO')
   await send(form(filePart('a')))
@@ -363,6 +386,17 @@ function replace (t: Test, target: object, name: string, value: unknown): void {
   t.intercept(target, name as never, { value } as never)
   syncBuiltinESMExports()
   t.teardown(syncBuiltinESMExports)
+}
+
+/** Lets the next sync of a small file fail, which is known by its descriptor alone. */
+function failSyncOnce (t: Test, code: string): void {
+  const original = callbacks.fdatasync
+  let failed = false
+  replace(t, callbacks, 'fdatasync', (fd: number, done: (error: Error | null) => void) => {
+    if (failed) return original(fd, done)
+    failed = true
+    done(Object.assign(new Error(`${code}: secret of the disk`), { code }))
+  })
 }
 
 /** Lets a function of Node fail the next time that it is called, without doing anything. */

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { checkObject } from '../core/check-options.js'
 import { show } from '../core/settle-options.js'
 import { InvalidOption, ItemError } from '../errors.js'
+import { createDiskThread } from './disk-thread.js'
+import { createSmallFile, type WholeFile } from './small-file.js'
 import type { Sink, Storage } from './storage.js'
 
 /** Where on the disk. */
@@ -36,6 +38,9 @@ const PIECES = 64
 /** Enough that they share the syncs of the directory; each may hold a batch in memory. */
 const PUBLISHING = 32
 
+/** One for all, as it has to do only what is quick. */
+const thread = createDiskThread()
+
 /**
  * Makes a storage that keeps each file under a name of its own making. Content is written to a temporary file, synced
  * and then linked to its final name, so that a file is either whole and durable or not there.
@@ -56,14 +61,19 @@ export function disk (options: DiskOptions): Storage {
     },
     async open () {
       const key = randomUUID()
-      const file = createFile(join(dir, `.${key}.${HOST}.${process.pid}.part`), join(dir, key))
-      return createSink(key, file, sync ? syncNames : undefined)
+      return createSink(key, [join(dir, `.${key}.${HOST}.${process.pid}.part`), join(dir, key)], sync ? syncNames : undefined)
     }
   }
 }
 
+/** Where a file is until it is whole, and where it is then. */
+type Paths = readonly [temporary: string, target: string]
+
 /** @param syncNames makes the names in the directory durable; undefined when nothing has to be */
-function createSink (key: string, file: TemporaryFile, syncNames: (() => Promise<void>) | undefined): Sink {
+function createSink (key: string, paths: Paths, syncNames: (() => Promise<void>) | undefined): Sink {
+  const file = createFile(...paths)
+  /** What is to be published: another, where all of it is here before any of it is written. */
+  let whole: WholeFile = file
   let pieces: Buffer[] = []
   let releases: (() => void)[] = []
   let size = 0
@@ -80,8 +90,10 @@ function createSink (key: string, file: TemporaryFile, syncNames: (() => Promise
     for (const release of written) release()
   }
   const finish = async () => {
-    await flush()
-    await file.publish(syncNames !== undefined)
+    if (!file.isMade() && thread.isFree()) whole = createSmallFile(thread, ...paths, pieces)
+    else await flush()
+    await whole.publish(syncNames !== undefined)
+    for (const release of releases) release()
     await syncNames?.()
   }
   return {
@@ -106,24 +118,24 @@ function createSink (key: string, file: TemporaryFile, syncNames: (() => Promise
       releases = []
       // Somebody may have lost patience with a slow disk, which must not show the file afterwards.
       await step.catch(() => {})
-      await file.remove()
+      await whole.remove()
     }
   }
 }
 
 /** A file that gets its name when it is whole. */
-interface TemporaryFile {
+interface TemporaryFile extends WholeFile {
+  /** Whether anything of it is on the disk. */
+  isMade (): boolean
   /** Appends; the first time, the file is made. */
   write (pieces: readonly Buffer[]): Promise<void>
-  publish (sync: boolean): Promise<void>
-  /** Removes it under both names. */
-  remove (): Promise<void>
 }
 
 function createFile (temporary: string, target: string): TemporaryFile {
   let handle: FileHandle | undefined
   let linked = false
   return {
+    isMade: () => handle !== undefined,
     async write (pieces) {
       handle ??= await open(temporary, 'wx', 0o600)
       await writeAll(handle, pieces)

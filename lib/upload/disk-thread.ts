@@ -1,0 +1,152 @@
+// A thread that stores small files. Each takes five operations of some microseconds, and to have one done elsewhere and
+// be told of it costs more than that: the thread does all of them, for several files at a time.
+import type fs from 'node:fs'
+import { Worker } from 'node:worker_threads'
+
+/** What is to be done with one file: made if it is not open yet, and given its name if that is said. */
+export interface DiskJob {
+  readonly temporary: string
+  /** Its descriptor, once it has been made. */
+  readonly fd?: number
+  /** The name under which it is to be found; only then it is closed. */
+  readonly target?: string
+}
+
+/** What became of a job. Of one that has failed nothing is left, unless it is lost. */
+export interface DiskAnswer {
+  /** Of a file that is still open. */
+  readonly fd?: number | undefined
+  readonly error?: { readonly message: string, readonly code?: string | undefined, readonly isLost?: true }
+}
+
+/** Jobs for one go, and the content of their files, one after the other. */
+export interface DiskBatch {
+  readonly bytes: Uint8Array
+  readonly jobs: readonly (DiskJob & { readonly size: number })[]
+}
+
+/** Does jobs one after the other. */
+export interface DiskThread {
+  /**
+   * Whether it is to be asked: not where there may be no threads, nor as long as it does not answer, because a slow disk
+   * does several things at a time faster than one after the other.
+   */
+  isFree (): boolean
+  /** Never rejects. The job begins with the next turn of the event loop; until it is done, the pieces must stay as they are. */
+  ask (job: DiskJob, pieces: readonly Uint8Array[]): Promise<DiskAnswer>
+}
+
+/** A job that is not done yet. */
+interface Asked {
+  readonly job: DiskJob
+  readonly pieces: readonly Uint8Array[]
+  settle (answer: DiskAnswer): void
+}
+
+/** Milliseconds without an answer after which the thread counts as busy. */
+const SLOW = 20
+
+/** Makes a thread that starts when it is first needed, and keeps no process alive but while it has jobs. */
+export function createDiskThread (): DiskThread {
+  let worker: Worker | undefined
+  let next: Asked[] = []
+  /** Those who wait for an answer, by batch; and since when the first of these has been waited for. */
+  const batches: Asked[][] = []
+  let since = 0
+
+  const answer = (answers: readonly DiskAnswer[]) => {
+    since = performance.now()
+    for (const [index, { settle }] of batches.shift()!.entries()) settle(answers[index]!)
+    if (batches.length === 0) worker?.unref()
+  }
+  const lose = (message: string) => {
+    worker = undefined
+    while (batches.length > 0) answer(batches[0]!.map(() => ({ error: { message, isLost: true } })))
+  }
+  const start = () => {
+    if (worker !== undefined) return worker
+    try {
+      worker = startWorker(answer, lose)
+      worker.unref()
+    } catch {
+      // Not everybody may start threads, as under Node's permission model.
+    }
+    return worker
+  }
+  const send = () => {
+    const asked = next
+    next = []
+    if (batches.push(asked) === 1) since = performance.now()
+    const batch = joinJobs(asked)
+    const running = start()
+    if (running === undefined) return lose('there can be no thread')
+    running.ref()
+    running.postMessage(batch, [batch.bytes.buffer as ArrayBuffer])
+  }
+  return {
+    isFree: () => batches.length === 0 ? start() !== undefined : performance.now() - since < SLOW,
+    ask: (job, pieces) => new Promise(resolve => {
+      if (next.push({ job, pieces, settle: resolve }) === 1) setImmediate(send)
+    })
+  }
+}
+
+/** @param lose called when it has ended, with the reason */
+function startWorker (answer: (answers: readonly DiskAnswer[]) => void, lose: (message: string) => void): Worker {
+  let reason = 'the thread has ended'
+  // Nothing of what the process was started with, as loaders, is of use to it; and the files that it opens are not its own.
+  const worker = new Worker(SOURCE, { eval: true, execArgv: [], trackUnmanagedFds: false })
+  worker.on('message', answer)
+  worker.on('error', error => { reason = error.message })
+  worker.on('exit', () => lose(reason))
+  return worker
+}
+
+function joinJobs (asked: readonly Asked[]): DiskBatch {
+  const sizes = asked.map(({ pieces }) => pieces.reduce((sum, { length }) => sum + length, 0))
+  const bytes = Buffer.allocUnsafeSlow(sizes.reduce((sum, size) => sum + size, 0))
+  let at = 0
+  for (const piece of asked.flatMap(({ pieces }) => pieces)) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return { bytes, jobs: asked.map(({ job }, index) => ({ ...job, size: sizes[index]! })) }
+}
+
+/** What the thread does with a batch. It must not refer to anything else, as the thread gets nothing but its text. */
+export function doJobs ({ openSync, writeSync, closeSync, linkSync, unlinkSync }: typeof fs, { bytes, jobs }: DiskBatch): DiskAnswer[] {
+  let end = 0
+  return jobs.map(({ temporary, fd: opened, target, size }) => {
+    let at = end
+    end += size
+    let fd = opened
+    let isMade = fd !== undefined
+    let isLinked = false
+    try {
+      fd ??= openSync(temporary, 'wx', 0o600)
+      isMade = true
+      while (at < end) at += writeSync(fd, bytes, at, end - at)
+      if (target === undefined) return { fd }
+      const whole = fd
+      fd = undefined
+      closeSync(whole)
+      // Unlike rename, link does not overwrite what is there already.
+      linkSync(temporary, target)
+      isLinked = true
+      unlinkSync(temporary)
+      return {}
+    } catch (error) {
+      for (const undo of [() => fd !== undefined && closeSync(fd), () => isLinked && unlinkSync(target!), () => isMade && unlinkSync(temporary)]) {
+        try { undo() } catch {}
+      }
+      const { message, code } = error as NodeJS.ErrnoException
+      return { error: { message, code } }
+    }
+  })
+}
+
+/** Evaluated and not a file of its own, which would have to be found in ES modules, in CommonJS and in bundles. */
+const SOURCE = `const { parentPort } = require('node:worker_threads')
+const fs = require('node:fs')
+const doJobs = ${doJobs.toString()}
+parentPort.on('message', batch => parentPort.postMessage(doJobs(fs, batch)))`
