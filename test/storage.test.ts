@@ -10,17 +10,19 @@ import { storageChecks, type StorageUnderTest } from '../lib/upload/storage-suit
 import { hasS3Server, startS3Server } from './fixtures/s3-server.js'
 import { skipUnless } from './fixtures/skip.js'
 
-t.test('disk', async t => {
-  const dir = await mkdtemp(join(tmpdir(), 'disk-'))
-  t.teardown(() => rm(dir, { recursive: true }))
-  const names = () => readdir(dir)
-  await checkAll(t, {
-    storage: disk({ dir }),
-    read: key => readFile(join(dir, key)),
-    keys: async () => (await names()).filter(name => !name.startsWith('.')),
-    leftovers: async () => (await names()).filter(name => name.startsWith('.'))
+for (const sync of [true, false]) {
+  t.test(`disk, ${sync ? 'synced' : 'not synced'}`, async t => {
+    const dir = await mkdtemp(join(tmpdir(), 'disk-'))
+    t.teardown(() => rm(dir, { recursive: true }))
+    const names = () => readdir(dir)
+    await checkAll(t, {
+      storage: disk({ dir, sync }),
+      read: key => readFile(join(dir, key)),
+      keys: async () => (await names()).filter(name => !name.startsWith('.')),
+      leftovers: async () => (await names()).filter(name => name.startsWith('.'))
+    })
   })
-})
+}
 
 t.test('s3', { skip: skipUnless(await hasS3Server(), 'an S3 API (swift-proxy-server)') }, async t => {
   const server = await startS3Server()

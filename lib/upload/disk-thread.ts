@@ -32,7 +32,7 @@ export interface DiskThread {
    * does several things at a time faster than one after the other.
    */
   isFree (): boolean
-  /** Never rejects. The job begins with the next turn of the event loop; until it is done, the pieces must stay as they are. */
+  /** Never rejects. Until the job is done, the pieces must stay as they are. */
   ask (job: DiskJob, pieces: readonly Uint8Array[]): Promise<DiskAnswer>
 }
 
@@ -45,6 +45,9 @@ interface Asked {
 
 /** Milliseconds without an answer after which the thread counts as busy. */
 const SLOW = 20
+
+/** As many jobs make a batch, or fewer if no more come in a turn of the event loop: to tell the thread of one costs as much as a job. */
+const BATCH = 16
 
 /** Makes a thread that starts when it is first needed, and keeps no process alive but while it has jobs. */
 export function createDiskThread (): DiskThread {
@@ -83,10 +86,15 @@ export function createDiskThread (): DiskThread {
     running.ref()
     running.postMessage(batch, [batch.bytes.buffer as ArrayBuffer])
   }
+  /** @param before how many jobs there were when it was last looked */
+  const look = (before: number) => {
+    if (next.length > before && next.length < BATCH) setImmediate(look, next.length)
+    else send()
+  }
   return {
     isFree: () => batches.length === 0 ? start() !== undefined : performance.now() - since < SLOW,
     ask: (job, pieces) => new Promise(resolve => {
-      if (next.push({ job, pieces, settle: resolve }) === 1) setImmediate(send)
+      if (next.push({ job, pieces, settle: resolve }) === 1) setImmediate(look, 0)
     })
   }
 }

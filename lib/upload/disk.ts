@@ -35,15 +35,19 @@ const STALE = 24 * 60 * 60 * 1000
 const BATCH = 256 * 1024
 const PIECES = 64
 
-/** Enough that they share the syncs of the directory; each may hold a batch in memory. */
-const PUBLISHING = 32
+/** The most bytes of a file that is stored by a thread. */
+const SMALL = 64 * 1024
 
-/** One for all, as it has to do only what is quick. */
+/** Enough that they share the syncs of the directory, and keep a thread busy; each may hold a batch in memory. */
+const PUBLISHING = 64
+
+/** One for all storages, as it does only what is quick. */
 const thread = createDiskThread()
 
 /**
  * Makes a storage that keeps each file under a name of its own making. Content is written to a temporary file, synced
- * and then linked to its final name, so that a file is either whole and durable or not there.
+ * and then linked to its final name, so that a file is either whole and durable or not there. Small files are stored by a
+ * thread; without the right to start one (`--allow-worker` of Node's permission model) they only take longer.
  * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when the directory is not named
  * @example app.register(multiStatus, { upload: { storage: disk({ dir: './uploads' }) } })
  */
@@ -90,7 +94,7 @@ function createSink (key: string, paths: Paths, syncNames: (() => Promise<void>)
     for (const release of written) release()
   }
   const finish = async () => {
-    if (!file.isMade() && thread.isFree()) whole = createSmallFile(thread, ...paths, pieces)
+    if (!file.isMade() && size <= SMALL && thread.isFree()) whole = createSmallFile(thread, ...paths, pieces)
     else await flush()
     await whole.publish(syncNames !== undefined)
     for (const release of releases) release()
