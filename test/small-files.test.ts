@@ -18,7 +18,7 @@ t.test('where there may be no threads, files are stored without', async t => {
   replaceWorker(t, class { constructor () { throw new Error('ERR_ACCESS_DENIED') } })
   const thread = createDiskThread()
   t.equal(thread.isFree(), false)
-  t.strictSame(await thread.ask({ temporary: 'a' }, []), { error: { message: 'there can be no thread', isLost: true } })
+  t.strictSame(await thread.ask({ temporary: 'a' }, []), { error: { message: 'there is no thread', isLost: true } })
   const { dir, send } = await buildUpload(t)
   await checkAnswer(t, dir, await send(form(filePart('a'), filePart('b', ''))), [uploaded('a'), uploaded('b', '')])
 })
@@ -104,7 +104,7 @@ t.test('a file that is removed is gone, published or not', async t => {
   }
 })
 
-t.test('the end of the thread fails the files that it had, and leaves nothing of them; the next one stores the next', async t => {
+t.test('the end of the thread fails the files that it had, and leaves nothing of them; it is not asked again', async t => {
   const started: Worker[] = []
   replaceWorker(t, class extends Worker {
     constructor (...args: ConstructorParameters<typeof Worker>) {
@@ -126,10 +126,10 @@ t.test('the end of the thread fails the files that it had, and leaves nothing of
   for (const file of files) await file.remove()
   t.strictSame(fs.readdirSync(dir), [])
 
-  await create('a').publish(false)
-  t.strictSame(fs.readdirSync(dir), ['a'])
-  t.equal(started.length, 2)
-  await started[1]!.terminate()
+  t.equal(thread.isFree(), false)
+  await t.rejects(create('a').publish(false), { message: 'there is no thread' })
+  t.strictSame(fs.readdirSync(dir), [])
+  t.equal(started.length, 1)
 })
 
 t.test('why the thread has ended is known', async t => {

@@ -28,8 +28,8 @@ export interface DiskBatch {
 /** Does jobs one after the other. */
 export interface DiskThread {
   /**
-   * Whether it is to be asked: not where there may be no threads, nor as long as it does not answer, because a slow disk
-   * does several things at a time faster than one after the other.
+   * Whether it is to be asked: not where there may be no threads, or it has come to an end, nor as long as it does not
+   * answer, because a slow disk does several things at a time faster than one after the other.
    */
   isFree (): boolean
   /** Never rejects. Until the job is done, the pieces must stay as they are. */
@@ -52,6 +52,7 @@ const BATCH = 16
 /** Makes a thread that starts when it is first needed, and keeps no process alive but while it has jobs. */
 export function createDiskThread (): DiskThread {
   let worker: Worker | undefined
+  let isOver = false
   let next: Asked[] = []
   /** Those who wait for an answer, by batch; and since when the first of these has been waited for. */
   const batches: Asked[][] = []
@@ -60,31 +61,30 @@ export function createDiskThread (): DiskThread {
   const answer = (answers: readonly DiskAnswer[]) => {
     since = performance.now()
     for (const [index, { settle }] of batches.shift()!.entries()) settle(answers[index]!)
-    if (batches.length === 0) worker?.unref()
+    if (batches.length === 0) worker!.unref()
   }
+  /** What has ended once is not tried again, as there is a way without. */
   const lose = (message: string) => {
-    worker = undefined
-    while (batches.length > 0) answer(batches[0]!.map(() => ({ error: { message, isLost: true } })))
+    isOver = true
+    for (const { settle } of batches.splice(0).flat()) settle({ error: { message, isLost: true } })
   }
   const start = () => {
-    if (worker !== undefined) return worker
     try {
-      worker = startWorker(answer, lose)
-      worker.unref()
+      worker ??= startWorker(answer, lose)
     } catch {
       // Not everybody may start threads, as under Node's permission model.
+      isOver = true
     }
-    return worker
   }
   const send = () => {
     const asked = next
     next = []
     if (batches.push(asked) === 1) since = performance.now()
+    start()
+    if (isOver) return lose('there is no thread')
     const batch = joinJobs(asked)
-    const running = start()
-    if (running === undefined) return lose('there can be no thread')
-    running.ref()
-    running.postMessage(batch, [batch.bytes.buffer as ArrayBuffer])
+    worker!.ref()
+    worker!.postMessage(batch, [batch.bytes.buffer as ArrayBuffer])
   }
   /** @param before how many jobs there were when it was last looked */
   const look = (before: number) => {
@@ -92,7 +92,10 @@ export function createDiskThread (): DiskThread {
     else send()
   }
   return {
-    isFree: () => batches.length === 0 ? start() !== undefined : performance.now() - since < SLOW,
+    isFree () {
+      start()
+      return !isOver && (batches.length === 0 || performance.now() - since < SLOW)
+    },
     ask: (job, pieces) => new Promise(resolve => {
       if (next.push({ job, pieces, settle: resolve }) === 1) setImmediate(look, 0)
     })
@@ -107,6 +110,7 @@ function startWorker (answer: (answers: readonly DiskAnswer[]) => void, lose: (m
   worker.on('message', answer)
   worker.on('error', error => { reason = error.message })
   worker.on('exit', () => lose(reason))
+  worker.unref()
   return worker
 }
 
