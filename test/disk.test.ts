@@ -4,7 +4,6 @@ import callbacks from 'node:fs'
 import fs, { cp, mkdir, open, readdir, readFile, readlink, rename, symlink, utimes, writeFile } from 'node:fs/promises'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { syncBuiltinESMExports } from 'node:module'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -12,6 +11,7 @@ import { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
 import { disk } from '../lib/index.js'
 import { build } from './fixtures/build.js'
+import { replace } from './fixtures/replace.js'
 import { buildUpload, checkAnswer, failed, filePart, form, permissions, temporaries, uploaded } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
 
@@ -379,13 +379,6 @@ async function handlePrototype (dir: string): Promise<Methods> {
   const handle = await open(dir)
   await handle.close()
   return Object.getPrototypeOf(handle)
-}
-
-/** Replaces a function of Node until the test ends, for those too who have imported it by name. */
-function replace (t: Test, target: object, name: string, value: unknown): void {
-  t.intercept(target, name as never, { value } as never)
-  syncBuiltinESMExports()
-  t.teardown(syncBuiltinESMExports)
 }
 
 /** Lets the next sync of a small file fail, which is known by its descriptor alone. */

@@ -2,20 +2,20 @@
 import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import fs from 'node:fs'
-import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import threads, { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
 import { createDiskThread, doJobs, type DiskBatch } from '../lib/upload/disk-thread.js'
 import { createSmallFile } from '../lib/upload/small-file.js'
+import { replace } from './fixtures/replace.js'
 import { buildUpload, checkAnswer, failed, filePart, form, uploaded } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
 
 const CONTENT = Buffer.from('content of the file')
 
 t.test('where there may be no threads, files are stored without', async t => {
-  replaceWorker(t, class { constructor () { throw new Error('ERR_ACCESS_DENIED') } })
+  replace(t, threads, 'Worker', class { constructor () { throw new Error('ERR_ACCESS_DENIED') } })
   const thread = createDiskThread()
   t.equal(thread.isFree(), false)
   t.strictSame(await thread.ask({ temporary: 'a' }, []), { error: { message: 'there is no thread', isLost: true } })
@@ -106,7 +106,7 @@ t.test('a file that is removed is gone, published or not', async t => {
 
 t.test('the end of the thread fails the files that it had, and leaves nothing of them; it is not asked again', async t => {
   const started: Worker[] = []
-  replaceWorker(t, class extends Worker {
+  replace(t, threads, 'Worker', class extends Worker {
     constructor (...args: ConstructorParameters<typeof Worker>) {
       super(...args)
       started.push(this)
@@ -187,18 +187,11 @@ class IdleWorker extends EventEmitter {
 
 function newThread (t: Test) {
   let worker: IdleWorker | undefined
-  replaceWorker(t, class extends IdleWorker {
+  replace(t, threads, 'Worker', class extends IdleWorker {
     constructor () {
       super()
       worker = this
     }
   })
   return { made: createDiskThread(), worker: () => worker! }
-}
-
-function replaceWorker (t: Test, value: unknown): void {
-  // First, to come last.
-  t.teardown(syncBuiltinESMExports)
-  t.intercept(threads, 'Worker', { value } as never)
-  syncBuiltinESMExports()
 }

@@ -18,10 +18,11 @@ export function createSmallFile (thread: DiskThread, temporary: string, target: 
 
   const note = ({ fd: opened, error }: DiskAnswer, names: string[]) => {
     fd = opened
+    removed = names
+    if (error === undefined) return
     // Of what has failed nothing is left, but nobody knows what a thread has done that is no more.
-    if (error === undefined) removed = names
-    else removed = error.isLost ? [temporary, target] : []
-    if (error !== undefined) throw Object.assign(new Error(error.message), { code: error.code })
+    removed = error.isLost ? [temporary, target] : []
+    throw Object.assign(new Error(error.message), { code: error.code })
   }
   return {
     async publish (sync) {
