@@ -223,7 +223,7 @@ t.test('what fails in the middle of a large file fails the next piece, and all t
   const sink = await disk({ dir }).open(FILE)
   const full = { message: 'Storage full', code: 'STORAGE_FULL', statusCode: 507, retryable: true }
   await sink.write(LARGE)
-  await t.rejects(sink.write(LARGE), full)
+  await t.rejects(async () => sink.write(LARGE), full)
   await t.rejects(sink.publish(), full)
   await sink.discard()
   t.strictSame(await readdir(dir), [])

@@ -57,7 +57,7 @@ t.test('uploads to S3', { skip }, async t => {
     const sink = await s3({ client: wrong, bucket: BUCKET }).open({ name: 'a.bin', type: 'application/octet-stream' })
     const part = Buffer.alloc(6 * 1024 * 1024)
     await t.rejects(async () => { while (true) await sink.write(part) }, { code: 'STORAGE_FAILED' })
-    await t.rejects(sink.write(part), { code: 'STORAGE_FAILED' })
+    await t.rejects(async () => sink.write(part), { code: 'STORAGE_FAILED' })
     await sink.discard()
   })
 

@@ -1,14 +1,15 @@
 // The memory of what was read is given back as soon as it is stored, and never while somebody else may look at it.
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { Readable } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { disk, type Storage } from '../lib/index.js'
 import type { BuildOptions } from './fixtures/build.js'
-import { buildUpload, checkAnswer, filePart, FORM, form, sendOverSocket, uploaded } from './fixtures/upload.js'
+import { buildUpload, checkAnswer, fieldPart, filePart, FORM, form, sendOverSocket, uploaded } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
 
 const MB = 1024 * 1024
@@ -58,6 +59,86 @@ t.test('most of the memory of a large file is given back when it is written, and
   const { storage, pieces } = watchPieces(dir, true)
   const contents = await upload(t, { dir, storage })
   t.ok(lengthOf(pieces) < lengthOf(contents) / 2, `${lengthOf(pieces)} bytes are left`)
+})
+
+/** Sends files of 10 KB, several of which come in one piece of the request. */
+async function uploadSmall (t: Test, dir: string, storage: Storage, before: (index: number, content: Buffer) => Buffer[] = () => []): Promise<void> {
+  // Of no type that is known, as some random bytes are.
+  const contents = Array.from({ length: 200 }, () => Buffer.concat([Buffer.from('content '), randomBytes(9992)]))
+  const { app } = await buildUpload(t, { storage, limits: { files: 200 } })
+  const parts = contents.flatMap((content, index) => [...before(index, content), filePart(`${index}.bin`, content, TYPE)])
+  const answer = await sendOverSocket(app, new Uint8Array(form(...parts)), { 'content-type': FORM })
+  await checkAnswer(t, dir, answer, contents.map((content, index) => uploaded(`${index}.bin`, content, TYPE)))
+}
+
+t.test('most of the memory that small files share is given back, and they are what was sent', async t => {
+  const dir = t.testdir()
+  const { storage, pieces } = watchPieces(dir, true)
+  await uploadSmall(t, dir, storage)
+  t.ok(pieces[0]!.length > 0, 'the first may have the end of another request in it')
+  await waitFor('it to be given back', async () => lengthOf(pieces) < 1_000_000)
+})
+
+t.test('so it is when there are fields between them, which are read later than files', async t => {
+  const dir = t.testdir()
+  const { storage, pieces } = watchPieces(dir, true)
+  await uploadSmall(t, dir, storage, () => [fieldPart('note', 'x'.repeat(2000))])
+  await waitFor('it to be given back', async () => lengthOf(pieces) < 1_000_000)
+})
+
+t.test('what checksums share with files is kept', async t => {
+  const dir = t.testdir()
+  const { storage, pieces } = watchPieces(dir, true)
+  await uploadSmall(t, dir, storage, (_, content) => [fieldPart('sha256', createHash('sha256').update(content).digest('hex'))])
+  t.ok(lengthOf(pieces) > 1_900_000)
+})
+
+/** A storage that uses a piece until long after it has taken it, and gives it back twice. */
+function createSlowStorage (dir: string): Storage {
+  const inner = disk({ dir })
+  return {
+    ...inner,
+    async open (file) {
+      const sink = await inner.open(file)
+      return {
+        ...sink,
+        write (piece, release) {
+          // Some are done with at once, and others not before those behind them.
+          const isQuick = piece[20]! < 128
+          const writing = isQuick ? Promise.resolve() : setTimeout(20)
+          return writing.then(() => sink.write(piece, () => {
+            release!()
+            release!()
+          }))
+        }
+      }
+    }
+  }
+}
+
+t.test('files that are done with before others do not take away what those share with them, also when given back twice', async t => {
+  const dir = t.testdir()
+  await uploadSmall(t, dir, createSlowStorage(dir))
+})
+
+t.test('what somebody else has transferred is gone already', async t => {
+  const dir = t.testdir()
+  const inner = disk({ dir })
+  const storage: Storage = {
+    ...inner,
+    async open (file) {
+      const sink = await inner.open(file)
+      return {
+        ...sink,
+        async write (piece, release) {
+          await sink.write(Buffer.from(piece))
+          release!()
+          if (piece.length === piece.buffer.byteLength) structuredClone(null, { transfer: [piece.buffer as ArrayBuffer] })
+        }
+      }
+    }
+  }
+  await upload(t, { dir, storage })
 })
 
 t.test('a storage that does not hand on the release keeps every piece', async t => {

@@ -192,6 +192,39 @@ t.test('a storage that fails to start keeps the app from starting', async t => {
   await t.rejects(async () => app.ready(), { message: 'no such bucket' })
 })
 
+t.test('a storage may answer at once, and fail at once', async t => {
+  const stored: string[] = []
+  const storage: Storage = {
+    open ({ name }) {
+      if (name === 'unopened') throw new Error('secret of the storage')
+      let content = ''
+      return {
+        write (chunk) {
+          if (name === 'unwritten') throw new Error('secret of the storage')
+          content += chunk
+        },
+        async publish () {
+          stored.push(content)
+          return { key: name }
+        },
+        async discard () {}
+      }
+    }
+  }
+  const { dir, send } = await buildUpload(t, { storage })
+  const large = 'x'.repeat(2 * MB)
+
+  const answer = await send(form(filePart('a', 'one'), filePart('unopened'), filePart('unwritten'), filePart('unwritten', large), filePart('b', large)))
+
+  const internal = (file: string) => failed(file, 'Internal error', 'INTERNAL_ERROR', 500).result
+  const { results } = JSON.parse(answer.body)
+  t.strictSame(results, [
+    { ...uploaded('a', 'one').result, key: 'a' }, internal('unopened'), internal('unwritten'), internal('unwritten'), { ...uploaded('b', large).result, key: 'b' }
+  ])
+  t.strictSame(stored, ['one', large])
+  t.strictSame(await readdir(dir), [])
+})
+
 t.test('a storage needs no start', async t => {
   const { open } = disk({ dir: t.testdir() })
   const { app } = await buildUpload(t, { storage: { open } })

@@ -1,4 +1,5 @@
 // A storage that hangs must not hang the upload.
+import { isThenable } from '../core/attempt.js'
 import { ItemError } from '../errors.js'
 import type { FileInfo, Sink, Storage } from './storage.js'
 
@@ -11,21 +12,28 @@ export function withDeadline (storage: Storage, timeout: number): Storage {
     publishing: storage.publishing,
     releases: storage.releases,
     start: async () => storage.start?.(),
-    async open (file: FileInfo) {
+    open (file: FileInfo) {
       const opening = storage.open(file)
-      try {
-        return limitSink(await within(opening, timeout), timeout)
-      } catch (error) {
-        opening.then(sink => sink.discard()).catch(() => {})
-        throw error
-      }
+      return isThenable(opening) ? waitToOpen(opening, timeout) : limitSink(opening, timeout)
     }
+  }
+}
+
+async function waitToOpen (opening: PromiseLike<Sink>, timeout: number): Promise<Sink> {
+  try {
+    return limitSink(await within(opening, timeout), timeout)
+  } catch (error) {
+    opening.then(sink => sink.discard()).then(() => {}, () => {})
+    throw error
   }
 }
 
 function limitSink (sink: Sink, timeout: number): Sink {
   return {
-    write: (...piece) => within(sink.write(...piece), timeout),
+    write (...piece) {
+      const writing = sink.write(...piece)
+      return isThenable(writing) ? within(writing, timeout) : undefined
+    },
     publish: () => within(sink.publish(), timeout),
     // What cannot be removed in time is the storage's to remove later; the result of the file is known already.
     discard: () => within(sink.discard(), timeout).catch(() => {})
@@ -33,7 +41,7 @@ function limitSink (sink: Sink, timeout: number): Sink {
 }
 
 /** By hand, because there is one for every step of every file, and a race of promises costs twice as much. */
-function within<T> (promise: Promise<T>, timeout: number): Promise<T> {
+function within<T> (promise: PromiseLike<T>, timeout: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new ItemError('Storage timeout', { code: 'STORAGE_TIMEOUT', statusCode: 504 })), timeout)
     promise.then(value => {

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
+import { join, sep } from 'node:path'
 import { checkObject } from '../core/check-options.js'
 import { show } from '../core/settle-options.js'
 import { InvalidOption, ItemError } from '../errors.js'
@@ -55,6 +55,8 @@ export function disk (options: DiskOptions): Storage {
   checkObject('disk', options)
   const { dir, sync = true } = options
   if (typeof dir !== 'string' || dir === '') throw new InvalidOption('disk.dir', 'the path of a directory', show(dir))
+  /** What the paths of all files begin with. */
+  const before = join(dir, sep)
   const syncNames = createDirectorySync(dir)
   return {
     publishing: PUBLISHING,
@@ -63,9 +65,9 @@ export function disk (options: DiskOptions): Storage {
       await mkdir(dir, { recursive: true })
       await sweep(dir)
     },
-    async open () {
+    open () {
       const key = randomUUID()
-      return createSink(key, [join(dir, `.${key}.${HOST}.${process.pid}.part`), join(dir, key)], sync ? syncNames : undefined)
+      return createSink(key, [`${before}.${key}.${HOST}.${process.pid}.part`, before + key], sync ? syncNames : undefined)
     }
   }
 }
@@ -101,7 +103,7 @@ function createSink (key: string, paths: Paths, syncNames: (() => Promise<void>)
     await syncNames?.()
   }
   return {
-    async write (chunk, release) {
+    write (chunk, release) {
       pieces.push(chunk)
       if (release !== undefined) releases.push(release)
       size += chunk.length
@@ -110,7 +112,7 @@ function createSink (key: string, paths: Paths, syncNames: (() => Promise<void>)
       step = before.then(flush)
       step.catch(() => {})
       // Only for the one before: what comes next is gathered, and hashed, while this one is written.
-      await before.catch(failStorage)
+      return before.catch(failStorage)
     },
     async publish () {
       step = step.then(finish)

@@ -1,10 +1,12 @@
 // The taking in of one file: its checks, its hash, and its way into the storage.
-import { createHash } from 'node:crypto'
+import { createHash, hash as hashWhole, type Hash } from 'node:crypto'
+import { isThenable } from '../core/attempt.js'
 import { ItemError } from '../errors.js'
 import { checkFileName } from './file-name.js'
 import type { IncomingFile } from './incoming.js'
 import type { Limits, Meter } from './limits.js'
-import { checkMediaType, HEAD_SIZE } from './media-type.js'
+import { checkMediaType } from './media-type.js'
+import { HEAD_SIZE } from './signatures.js'
 import type { Sink, Storage } from './storage.js'
 
 /** What is known of a file when all of it has come. */
@@ -19,7 +21,8 @@ export interface StoredFile {
 export interface Intake {
   /** Checks what is known before the content. */
   begin (): void
-  take (chunk: Buffer): Promise<void>
+  /** Takes a piece of the content. @returns what has to be waited for */
+  take (chunk: Buffer): void | Promise<void>
   fail (reason: unknown): Promise<void>
   end (): Promise<StoredFile | { reason: unknown }>
 }
@@ -52,9 +55,14 @@ export function createIntake (file: IncomingFile, meter: Meter, options: IntakeO
         failed = { reason }
       }
     },
-    async take (chunk) {
+    take (chunk) {
       meter.add(chunk.length)
-      if (failed === undefined) await content.store(chunk).catch(fail)
+      if (failed !== undefined) return
+      try {
+        return content.store(chunk)?.catch(fail)
+      } catch (reason) {
+        return fail(reason)
+      }
     },
     fail,
     async end () {
@@ -67,39 +75,72 @@ export function createIntake (file: IncomingFile, meter: Meter, options: IntakeO
 
 /** What a file has in it, on its way into the storage; every step throws what is wrong. */
 function createContent (file: IncomingFile, meter: Meter, { storage, accept, signal }: IntakeOptions) {
-  const hash = createHash('sha256')
-  const head: Buffer[] = []
+  /** What has come of it while that is less than tells its type, or nothing has come behind it. */
+  let held: Buffer[] = []
+  let hash: Hash | undefined
   let size = 0
   let type = file.type
   let sink: Sink | undefined
   let isDiscarded = false
 
-  const write = (sink: Sink, chunk: Buffer) => storage.releases ? sink.write(chunk, () => file.release?.(chunk)) : sink.write(chunk)
+  const write = (sink: Sink, chunk: Buffer) => {
+    if (!storage.releases) return sink.write(chunk)
+    let release = file.release
+    return sink.write(chunk, () => {
+      // Once, as others may share the memory.
+      release?.(chunk)
+      release = undefined
+    })
+  }
 
   /** The storage is told of a file only once its first bytes have said what it is. */
-  const openSink = async () => {
-    const first = head.length === 1 ? head[0]! : Buffer.concat(head)
+  const openSink = async (first: Buffer) => {
     type = await checkMediaType(first, file.type, accept)
-    const opened = await storage.open({ name: file.name!, type })
+    const opening = storage.open({ name: file.name!, type })
+    const opened = isThenable(opening) ? await opening : opening
     if (isDiscarded) return opened.discard()
     sink = opened
     if (first.length > 0) await write(sink, first)
   }
 
+  const takeHeld = () => {
+    const pieces = held
+    held = []
+    if (pieces.length === 1) return pieces[0]!
+    const first = Buffer.concat(pieces)
+    for (const piece of pieces) file.release?.(piece)
+    return first
+  }
+  /** What comes behind the first bytes. */
+  const storeBehind = async (chunk: Buffer) => {
+    if (hash === undefined) {
+      const first = takeHeld()
+      hash = createHash('sha256').update(first)
+      await openSink(first)
+    }
+    hash.update(chunk)
+    if (sink !== undefined) await write(sink, chunk)
+  }
+  /** All of a small file is here at its end, and hashed in one go. */
+  const completeWhole = async () => {
+    const whole = takeHeld()
+    const sha256 = hashWhole('sha256', whole)
+    await openSink(whole)
+    return sha256
+  }
+
   return {
-    async store (chunk: Buffer): Promise<void> {
+    store (chunk: Buffer): void | Promise<void> {
       signal.throwIfAborted()
       meter.check()
+      const before = size
       size += chunk.length
-      hash.update(chunk)
-      if (sink !== undefined) return write(sink, chunk)
-      head.push(chunk)
-      if (size >= HEAD_SIZE) await openSink()
+      if (hash !== undefined || before >= HEAD_SIZE) return storeBehind(chunk)
+      held.push(chunk)
     },
     async complete (): Promise<StoredFile> {
-      if (sink === undefined) await openSink()
-      const sha256 = hash.digest('hex')
-      checkSum(await file.sha256, sha256)
+      const sha256 = hash === undefined ? await completeWhole() : hash.digest('hex')
+      if (file.sha256 !== undefined) checkSum(await file.sha256, sha256)
       return { sink: sink!, size, type, sha256 }
     },
     async discard (): Promise<void> {

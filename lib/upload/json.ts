@@ -2,7 +2,7 @@
 import { FileObject } from '../../schemas/index.js'
 import { createCompiler, typeOf } from '../core/item-validator.js'
 import { BatchEmpty, BatchTooLarge, BodyNotBatch, invalidItem } from '../errors.js'
-import type { IncomingFile } from './incoming.js'
+import type { Content, IncomingFile } from './incoming.js'
 import { SPARE_FILES } from './limits.js'
 import { UNKNOWN_TYPE } from './media-type.js'
 import { readMediaType } from './part-header.js'
@@ -25,7 +25,7 @@ export function readEntries (body: unknown, maxFiles: number): IncomingFile[] {
 }
 
 function readEntry (entry: unknown): IncomingFile {
-  if (typeof entry === 'string') return { name: entry, type: UNKNOWN_TYPE, content: [] }
+  if (typeof entry === 'string') return { name: entry, type: UNKNOWN_TYPE, content: contentOf() }
   if (typeOf(entry) !== 'object') return refuse(entry, '#', `must be string or object; received ${typeOf(entry)}`)
   const problems = validateObject(entry)
   if (problems !== undefined) return refuse(entry, problems[0]!.pointer, problems[0]!.detail)
@@ -33,10 +33,15 @@ function readEntry (entry: unknown): IncomingFile {
   const { file, content, type: declared, sha256 } = entry as FileObject
   const type = readMediaType(declared) ?? UNKNOWN_TYPE
   if (content.length % 4 !== 0 || !BASE64.test(content)) return refuse(entry, '#/content', 'must be base64')
-  return { name: file, type, sha256, content: content === '' ? [] : [Buffer.from(content, 'base64')] }
+  return { name: file, type, sha256, content: contentOf(Buffer.from(content, 'base64')) }
+}
+
+/** @param pieces those that are in it, which may be empty */
+function contentOf (...pieces: Buffer[]): Content {
+  return { read: () => pieces.shift() }
 }
 
 function refuse (entry: unknown, pointer: string, detail: string): IncomingFile {
   const { file } = Object(entry) as { file?: unknown }
-  return { name: typeof file === 'string' ? file : null, type: UNKNOWN_TYPE, content: [], refused: invalidItem([{ pointer, detail }]) }
+  return { name: typeof file === 'string' ? file : null, type: UNKNOWN_TYPE, content: contentOf(), refused: invalidItem([{ pointer, detail }]) }
 }

@@ -1,9 +1,7 @@
 // What a file really is, whatever its client says.
-import { fileTypeFromBuffer, supportedMimeTypes } from 'file-type'
+import { supportedMimeTypes } from 'file-type'
 import { ItemError } from '../errors.js'
-
-/** Bytes at the beginning of a file that tell its type. */
-export const HEAD_SIZE = 4100
+import { findType } from './signatures.js'
 
 /** The type of content that nobody can say anything about (RFC 2046 section 4.5.1). */
 export const UNKNOWN_TYPE = 'application/octet-stream'
@@ -17,14 +15,14 @@ const ALIASES = new Map([['image/jpg', 'image/jpeg'], ['audio/mp3', 'audio/mpeg'
  * Says what a file is by its first bytes, and refuses one that is not what it claims to be or not what is wanted.
  * A type with a wildcard in `accept` admits only what the content proves; a type that no content can prove, as SVG or
  * plain text, has to be named in full.
- * @param head the first {@link HEAD_SIZE} bytes, or all of a smaller file
+ * @param head the first bytes, as {@link findType} takes them
  * @param declared the media type that the client declared
  * @param accept what is allowed, in lower case; undefined for any
  * @throws ItemError FILE_TYPE_NOT_ALLOWED, 415, with the declared and the found type
  */
 export async function checkMediaType (head: Buffer, declared: string, accept: readonly string[] | undefined): Promise<string> {
   const claim = ALIASES.get(declared) ?? declared
-  const found = (await fileTypeFromBuffer(head))?.mime
+  const found = await findType(head)
   const type = found === undefined ? unproven(claim) : proven(claim, found)
   const allowed = type !== undefined && (accept === undefined || accept.some(one => admits(one, type, found !== undefined)))
   if (allowed) return type

@@ -3,12 +3,12 @@ import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { Dicer } from '@fastify/busboy'
 import { MalformedForm, UploadTooLarge } from '../errors.js'
-import type { IncomingFile } from './incoming.js'
+import type { Content, IncomingFile } from './incoming.js'
 import { SPARE_FILES } from './limits.js'
 import { createNews, type News } from './news.js'
 import { createParser } from './parser.js'
 import { readBoundary, readFieldName, readFileHeader, type PartHeader } from './part-header.js'
-import { createRelease } from './release.js'
+import { watchMemory, type Memory } from './release.js'
 
 /** A field of this name is about the next file. */
 const CHECKSUM_FIELD = 'sha256'
@@ -41,7 +41,7 @@ export function readMultipart (raw: IncomingMessage, options: MultipartOptions):
   const watch = watchForCut(raw, parser, news, options)
   // At once and not when the first file is asked for: the request may be flowing already, as somebody reads along.
   raw.pipe(parser)
-  const files = followForm(parser, news, options.maxFiles + SPARE_FILES, createRelease(raw))
+  const files = followForm(parser, news, options.maxFiles + SPARE_FILES, watchMemory(raw))
   if (options.signal.aborted) watch.cut()
   return readFiles(files, watch, options.limits.total, () => raw.unpipe(parser).resume())
 }
@@ -113,16 +113,16 @@ interface FormFiles {
   failure (): Error | undefined
 }
 
-function followForm (parser: Dicer, news: News, mostFiles: number, release: IncomingFile['release']): FormFiles {
+function followForm (parser: Dicer, news: News, mostFiles: number, memory: Memory): FormFiles {
   const arrived: IncomingFile[] = []
   let count = 0
   let failure: Error | undefined
   let ended = false
   const isWaiting = () => arrived.length === 0 && !ended
 
-  followParts(parser, news, (file, part) => {
+  followParts(parser, news, memory, (file, part) => {
     if (++count > mostFiles + 1) return part.resume()
-    arrived.push({ ...file, ...(count > mostFiles && { name: null }), release })
+    arrived.push(count > mostFiles ? { ...file, name: null } : file)
     news.wake()
   })
   parser.on('error', error => { failure = error })
@@ -144,7 +144,9 @@ function followForm (parser: Dicer, news: News, mostFiles: number, release: Inco
 }
 
 /** Tells of every part that is a file, and lets the fields pass, but for a checksum that is about the next file. */
-function followParts (parser: Dicer, news: News, onFile: (file: IncomingFile, part: Readable) => void): void {
+function followParts (
+  parser: Dicer, news: News, memory: Memory, onFile: (file: IncomingFile, part: Readable) => void
+): void {
   let sha256: Promise<string | undefined> | undefined
   let unread = 0
   /**
@@ -163,9 +165,11 @@ function followParts (parser: Dicer, news: News, onFile: (file: IncomingFile, pa
       part.on('end', goOn)
       const file = readFileHeader(header)
       if (file !== undefined) {
-        onFile({ ...file, sha256, content: readPart(part, news, () => broken) }, part)
+        const { name, type } = file
+        onFile({ name, type, sha256, content: readPart(part, news, memory, () => broken), release: memory.release }, part)
         sha256 = undefined
       } else if (readFieldName(header) === CHECKSUM_FIELD) {
+        memory.keepShared()
         sha256 = readField(part)
       } else {
         part.resume()
@@ -181,18 +185,31 @@ function readField (part: Readable): Promise<string | undefined> {
   return new Promise(resolve => part.once('close', () => resolve(value.trim() || undefined)))
 }
 
-/**
- * Reads a part without destroying it when the reader stops early, because the parser would stop with it. By hand, as
- * the iterator that streams have costs more than the parsing of a small file.
- */
-async function * readPart (part: Readable, news: News, broken: () => Error | undefined): AsyncGenerator<Buffer> {
-  part.on('readable', news.wake)
-  part.once('end', news.wake)
-  while (!part.readableEnded) {
-    const chunk = part.read() as Buffer | null
-    if (chunk !== null) yield chunk
-    else if (!await news.wait() && part.readableLength === 0 && !part.readableEnded) throw cutShort()
+/** Reads a part without destroying it when the reader stops early, because the parser would stop with it. */
+function readPart (part: Readable, news: News, memory: Memory, broken: () => Error | undefined): Content {
+  let isHeard = false
+  const hear = () => {
+    if (isHeard) return
+    isHeard = true
+    part.on('readable', news.wake)
+    part.once('end', news.wake)
   }
-  const error = broken()
-  if (error !== undefined) throw error
+  const waitAndRead = async () => {
+    if (!await news.wait() && part.readableLength === 0 && !part.readableEnded) throw cutShort()
+    return content.read()
+  }
+  const content: Content = {
+    read () {
+      hear()
+      const chunk = part.read() as Buffer | null
+      if (chunk !== null) {
+        memory.note(chunk)
+        return chunk
+      }
+      if (!part.readableEnded) return waitAndRead()
+      const error = broken()
+      if (error !== undefined) throw error
+    }
+  }
+  return content
 }

@@ -66,8 +66,12 @@ async function takeIn (file: IncomingFile, intake: Intake, meter: Meter): Promis
   intake.begin()
   try {
     // To its end, also after a failure, because the next file comes only then; unless there is no end to it.
-    for await (const chunk of file.content) {
-      await intake.take(chunk)
+    for (;;) {
+      const read = file.content.read()
+      const chunk = read instanceof Promise ? await read : read
+      if (chunk === undefined) break
+      const taken = intake.take(chunk)
+      if (taken !== undefined) await taken
       if (meter.isExhausted()) break
     }
   } catch (cause) {
@@ -91,9 +95,10 @@ function incomplete (cause: unknown): ItemError {
   return new ItemError('Upload incomplete', { code: 'UPLOAD_INCOMPLETE', statusCode: 400, retryable: true, cause })
 }
 
-async function publishFile ({ sink, ...data }: StoredFile): Promise<FileData> {
+async function publishFile ({ sink, size, type, sha256 }: StoredFile): Promise<FileData> {
   try {
-    return { ...await sink.publish(), ...data }
+    const { key } = await sink.publish()
+    return { key, size, type, sha256 }
   } catch (error) {
     await sink.discard()
     throw error

@@ -13,17 +13,90 @@ const LISTENERS = 2
 const { port1: nowhere, port2: otherEnd } = new MessageChannel()
 otherEnd.close()
 
+/** The memory of what is read of a request. */
+export interface Memory {
+  /** Notes a piece of a file; what came before it has been read. */
+  note (piece: Buffer): void
+  /** Gives it back when nobody will look at this piece again, nor at others in it. */
+  release (piece: Buffer): void
+  /** Says that somebody reads other things than files, and perhaps later: what they have in common with files is kept. */
+  keepShared (): void
+}
+
 /**
- * Makes the function that gives back the memory of a piece of this request, unless somebody else may have kept the piece.
+ * Watches the memory of this request, which is kept where somebody else may look at it.
  * @param raw the request, which is piped to its parser already
  */
-export function createRelease (raw: IncomingMessage): (chunk: Buffer) => void {
-  if (!isOurs(raw) || raw.listenerCount('data') > LISTENERS || raw.listenerCount('readable') > 0) return () => {}
-  let isShared = false
-  raw.on('newListener', event => { isShared ||= event === 'data' || event === 'readable' })
-  return chunk => {
-    if (!isShared && ownsItsMemory(chunk)) nowhere.postMessage(null, [chunk.buffer as ArrayBuffer])
+export function watchMemory (raw: IncomingMessage): Memory {
+  let isKept = !isOurs(raw) || raw.listenerCount('data') > LISTENERS || raw.listenerCount('readable') > 0
+  if (!isKept) raw.on('newListener', event => { isKept ||= event === 'data' || event === 'readable' })
+  const shared = createShared(buffer => { if (!isKept) giveBack(buffer) })
+  return {
+    note (piece) {
+      if (!isKept && !ownsItsMemory(piece)) shared.note(piece.buffer)
+    },
+    release (piece) {
+      if (isKept) return
+      if (!ownsItsMemory(piece)) shared.release(piece.buffer)
+      else if (piece.length >= LEAST) giveBack(piece.buffer)
+    },
+    keepShared: shared.keep
   }
+}
+
+/** Several small files may share memory, which can be given back when all of them are done with it. */
+function createShared (giveBack: (buffer: ArrayBufferLike) => void) {
+  /** How many pieces of files are in use, for each that may be given back. */
+  const inUse = new Map<ArrayBufferLike, number>()
+  let last: ArrayBufferLike | undefined
+  let isKept = false
+  const giveBackUnused = (buffer: ArrayBufferLike) => {
+    // There may be more to come of the last one.
+    if (inUse.get(buffer) !== 0 || buffer === last || isKept) return
+    inUse.delete(buffer)
+    giveBack(buffer)
+  }
+  return {
+    note (buffer: ArrayBufferLike) {
+      if (buffer.byteLength < LEAST) return
+      const before = last
+      last = buffer
+      // The first may have the end of another request in it.
+      if (before === undefined) return
+      if (before !== buffer) {
+        inUse.set(buffer, 0)
+        giveBackUnused(before)
+      }
+      const count = inUse.get(buffer)
+      if (count !== undefined) inUse.set(buffer, count + 1)
+    },
+    release (buffer: ArrayBufferLike) {
+      const count = inUse.get(buffer)
+      if (count === undefined) return
+      inUse.set(buffer, count - 1)
+      giveBackUnused(buffer)
+    },
+    keep () {
+      isKept = true
+    }
+  }
+}
+
+/** What is to be given back with the next turn of the event loop. */
+const spent = new Set<ArrayBuffer>()
+
+/**
+ * Gives memory back that nobody will look at again. Not at once: parts that are skipped are read a moment later, and to
+ * give back many buffers costs as much as one.
+ */
+export function giveBack (buffer: ArrayBufferLike): void {
+  if (spent.add(buffer as ArrayBuffer).size === 1) setImmediate(giveBackAll)
+}
+
+function giveBackAll (): void {
+  // What somebody else has transferred meanwhile is gone already.
+  nowhere.postMessage(null, [...spent].filter(({ byteLength }) => byteLength > 0))
+  spent.clear()
 }
 
 /** What somebody may have put their own in place of, to see what a request brings. */
@@ -36,6 +109,6 @@ function isOurs (raw: IncomingMessage): boolean {
 }
 
 /** Whether the piece is all that is in its memory. */
-function ownsItsMemory ({ length, buffer }: Buffer): boolean {
-  return length >= LEAST && length === buffer.byteLength
+export function ownsItsMemory ({ length, buffer }: Uint8Array): boolean {
+  return length === buffer.byteLength
 }

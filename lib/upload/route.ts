@@ -10,13 +10,17 @@ import { readEntries } from './json.js'
 import { readMultipart } from './multipart.js'
 import type { UploadSettings } from './options.js'
 import { receive, type FileData, type Reception } from './receive.js'
+import { prepareTypes } from './signatures.js'
 
 /** How many files are made durable while the next ones are read, unless the storage says how many. */
 const PUBLISHING = 8
 
 /** Registers the route in a context of its own, so that the multipart parser stays there. */
 export async function registerUpload (app: FastifyInstance, settings: UploadSettings): Promise<void> {
-  app.addHook('onReady', async () => settings.storage.start?.())
+  app.addHook('onReady', async () => {
+    await prepareTypes()
+    await settings.storage.start?.()
+  })
   await app.register(async child => {
     // The app's own parser, if it has one, may read the form before the handler can stream it.
     if (child.hasContentTypeParser('multipart/form-data')) child.removeContentTypeParser('multipart/form-data')

@@ -11,11 +11,11 @@ export interface FileInfo {
 /** One file on its way into a storage. It is invisible until it is published. */
 export interface Sink {
   /**
-   * Takes a piece of the content; resolves when there is room for the next one.
+   * Takes a piece of the content; resolves when there is room for the next one, and returns nothing when there is already.
    * @param release given to a storage that `releases`: may be called once it has no more use for the piece, whose memory
    *   is then given back at once; the piece is empty. Not to be handed on by who keeps the piece, or gives it to two.
    */
-  write (chunk: Buffer, release?: () => void): Promise<void>
+  write (chunk: Buffer, release?: () => void): void | Promise<void>
   /** Makes the file durable and then visible, never over another one. Resolves with what the storage knows it by. */
   publish (): Promise<{ key: string }>
   /**
@@ -30,7 +30,7 @@ export interface Storage {
   /** Called once, before the first file. What it throws stops the app from starting. */
   start? (): Promise<void>
   /** Begins a file. */
-  open (file: FileInfo): Promise<Sink>
+  open (file: FileInfo): Sink | Promise<Sink>
   /** How many files of one upload may be published at once, while the next ones are read. @default 8 */
   readonly publishing?: number
   /** Whether `write` takes a `release`. @default false */
