@@ -7,9 +7,9 @@ import { Worker } from 'node:worker_threads'
 export interface DiskJob {
   readonly temporary: string
   /** Its descriptor, once it has been made. */
-  readonly fd?: number
+  readonly fd?: number | undefined
   /** The name under which it is to be found; only then it is closed. */
-  readonly target?: string
+  readonly target?: string | undefined
 }
 
 /** What became of a job. Of one that has failed nothing is left, unless it is lost. */
@@ -115,14 +115,20 @@ function startWorker (answer: (answers: readonly DiskAnswer[]) => void, lose: (m
 }
 
 function joinJobs (asked: readonly Asked[]): DiskBatch {
-  const sizes = asked.map(({ pieces }) => pieces.reduce((sum, { length }) => sum + length, 0))
-  const bytes = Buffer.allocUnsafeSlow(sizes.reduce((sum, size) => sum + size, 0))
+  const jobs = asked.map(({ job: { temporary, target, fd }, pieces }) => ({ temporary, target, fd, size: sizeOf(pieces) }))
+  const bytes = Buffer.allocUnsafeSlow(jobs.reduce((sum, { size }) => sum + size, 0))
   let at = 0
-  for (const piece of asked.flatMap(({ pieces }) => pieces)) {
-    bytes.set(piece, at)
-    at += piece.length
+  for (const { pieces } of asked) {
+    for (const piece of pieces) {
+      bytes.set(piece, at)
+      at += piece.length
+    }
   }
-  return { bytes, jobs: asked.map(({ job }, index) => ({ ...job, size: sizes[index]! })) }
+  return { bytes, jobs }
+}
+
+function sizeOf (pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0)
 }
 
 /** What the thread does with a batch. It must not refer to anything else, as the thread gets nothing but its text. */

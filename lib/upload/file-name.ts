@@ -7,6 +7,7 @@ const SEPARATOR = /[/\\]/
 const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/
 const RESERVED = /^(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?:\.|$)/i
 const DEVICE_OR_STREAM = /[:*?"<>|]/
+const NOWHERE = [SEPARATOR, INVISIBLE, RESERVED, DEVICE_OR_STREAM]
 
 /**
  * @param name as the client gave it
@@ -21,5 +22,5 @@ export function checkFileName (name: string, maxBytes: number): void {
 
 function isAllowed (name: string): boolean {
   return name.isWellFormed() && name !== '.' && name !== '..' && !/[. ]$/.test(name) &&
-    ![SEPARATOR, INVISIBLE, RESERVED, DEVICE_OR_STREAM].some(pattern => pattern.test(name))
+    !NOWHERE.some(pattern => pattern.test(name))
 }

@@ -8,6 +8,10 @@ const NAME = /;\s*([^\s=;*"]+(?:\*\d+)?)(\*?)\s*=\s*/y
 
 const QUOTED = /"((?:\\.|[^"\\])*)"/y
 
+/** What is ASCII alone is the same in UTF-8. */
+// eslint-disable-next-line no-control-regex
+const NOT_ASCII = /[^\u0000-\u007f]/
+
 const PERCENT_ENCODED = /^([^']*)'[^']*'(.*)$/
 
 /** A part that does not say what it is (RFC 7578 section 4.4). */
@@ -45,7 +49,7 @@ export function readBoundary (contentType: string): string | undefined {
 
 /** @returns the media type without its parameters, in lower case; undefined when there is none */
 export function readMediaType (value = ''): string | undefined {
-  return value.split(';')[0]!.trim().toLowerCase() || undefined
+  return value.slice(0, endOfBare(value, 0)).trim().toLowerCase() || undefined
 }
 
 /** The plain name wins, because a form must not have the other one (RFC 7578 section 4.2). */
@@ -98,5 +102,5 @@ function decodePercent (value: string): string {
 }
 
 function toText (bytes: string): string {
-  return Buffer.from(bytes, 'latin1').toString('utf8')
+  return NOT_ASCII.test(bytes) ? Buffer.from(bytes, 'latin1').toString('utf8') : bytes
 }
