@@ -34,10 +34,9 @@ interface Lesson {
  */
 export async function learnSignatures (least: number, Parser = FileTypeParser): Promise<(content: Uint8Array) => boolean> {
   const lesson: Lesson = { pairs: new Map(), looks: new Set(), isClear: true }
-  // What it does next may depend on the size, and on the byte that it looks at.
-  for (const size of [least, least * 1000]) {
-    for (let byte = 0; byte < 256; byte++) await watchSearch(lesson, new Parser(), size, byte)
-  }
+  // What it does next may depend on the byte that it looks at, and on the size.
+  for (let byte = 0; byte < 256; byte++) await watchSearch(lesson, new Parser(), least, byte)
+  await watchSearch(lesson, new Parser(), least * 1000, 0)
   const pairs = [...lesson.pairs.values()]
   const isClear = lesson.isClear && lesson.looks.size <= 1 && pairs.length > 0 && pairs.every(({ offset }) => offset + 1 < least)
   return isClear ? createFilter(pairs) : () => true

@@ -13,7 +13,7 @@ export interface Sink {
   /**
    * Takes a piece of the content; resolves when there is room for the next one, and returns nothing when there is already.
    * @param release given to a storage that `releases`: may be called once it has no more use for the piece, whose memory
-   *   is then given back at once; the piece is empty. Not to be handed on by who keeps the piece, or gives it to two.
+   *   is then given back, so that it is empty. Not to be handed on by who keeps the piece, or gives it to two.
    */
   write (chunk: Buffer, release?: () => void): void | Promise<void>
   /** Makes the file durable and then visible, never over another one. Resolves with what the storage knows it by. */
