@@ -192,6 +192,15 @@ t.test('a storage that fails to start keeps the app from starting', async t => {
   await t.rejects(async () => app.ready(), { message: 'no such bucket' })
 })
 
+t.test('a file whose type is refused says so, and nothing of another try, also when it was cut', async t => {
+  const { dir, send } = await buildUpload(t, { accept: ['image/png'] })
+  const payload = form(filePart('a.txt', 'x'.repeat(4500)))
+  const type = { file: 'a.txt', status: 'failed', error: 'File type not allowed', code: 'FILE_TYPE_NOT_ALLOWED', statusCode: 415, retryable: false }
+  const cut = JSON.parse((await send(payload.subarray(0, -40))).body)
+  t.match(cut.results, [type])
+  t.strictSame(await readdir(dir), [])
+})
+
 t.test('a storage may answer at once, and fail at once', async t => {
   const stored: string[] = []
   const storage: Storage = {

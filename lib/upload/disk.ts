@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { join, sep } from 'node:path'
+import { join } from 'node:path'
 import { checkObject } from '../core/check-options.js'
 import { show } from '../core/settle-options.js'
 import { InvalidOption, ItemError } from '../errors.js'
@@ -56,7 +56,7 @@ export function disk (options: DiskOptions): Storage {
   const { dir, sync = true } = options
   if (typeof dir !== 'string' || dir === '') throw new InvalidOption('disk.dir', 'the path of a directory', show(dir))
   /** What the paths of all files begin with. */
-  const before = join(dir, sep)
+  const before = join(dir, 'x').slice(0, -1)
   const syncNames = createDirectorySync(dir)
   return {
     publishing: PUBLISHING,

@@ -41,8 +41,10 @@ export function createIntake (file: IncomingFile, meter: Meter, options: IntakeO
   let failed: { reason: unknown } | undefined
 
   const fail = async (reason: unknown) => {
-    failed ??= { reason }
+    const failure = failed ??= { reason }
     await content.discard()
+    // What it is comes before what became of it, and is not worth another try.
+    failure.reason = await content.findFault() ?? failure.reason
   }
 
   return {
@@ -142,6 +144,11 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
       const sha256 = hash === undefined ? await completeWhole() : hash.digest('hex')
       if (file.sha256 !== undefined) checkSum(await file.sha256, sha256)
       return { sink: sink!, size, type, sha256 }
+    },
+    /** What is wrong with the type of a file of which nothing was stored yet; undefined when nothing is, or it is not known. */
+    async findFault (): Promise<unknown> {
+      if (held.length === 0 || size < HEAD_SIZE) return undefined
+      return checkMediaType(takeHeld(), file.type, accept).then(() => undefined, (fault: unknown) => fault)
     },
     async discard (): Promise<void> {
       const unwanted = sink

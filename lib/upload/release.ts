@@ -29,11 +29,16 @@ export interface Memory {
  */
 export function watchMemory (raw: IncomingMessage): Memory {
   let isKept = !isOurs(raw) || raw.listenerCount('data') > LISTENERS || raw.listenerCount('readable') > 0
-  if (!isKept) raw.on('newListener', event => { isKept ||= event === 'data' || event === 'readable' })
   const shared = createShared(buffer => { if (!isKept) giveBack(buffer) })
+  /** What the request has brought: a piece of a file may also be put together from several, in memory of Node's own. */
+  const brought = new WeakSet<ArrayBufferLike>()
+  if (!isKept) {
+    raw.prependListener('data', (chunk: Buffer) => { if (ownsItsMemory(chunk) && chunk.length >= LEAST) brought.add(chunk.buffer) })
+    raw.on('newListener', event => { isKept ||= event === 'data' || event === 'readable' })
+  }
   return {
     note (piece) {
-      if (!isKept && !ownsItsMemory(piece)) shared.note(piece.buffer)
+      if (!isKept && !ownsItsMemory(piece) && brought.has(piece.buffer)) shared.note(piece.buffer)
     },
     release (piece) {
       if (isKept) return
@@ -47,7 +52,7 @@ export function watchMemory (raw: IncomingMessage): Memory {
 /** Several small files may share memory, which can be given back when all of them are done with it. */
 function createShared (giveBack: (buffer: ArrayBufferLike) => void) {
   /** How many pieces of files are in use, for each that may be given back. */
-  const inUse = new Map<ArrayBufferLike, number>()
+  const inUse = new WeakMap<ArrayBufferLike, number>()
   let last: ArrayBufferLike | undefined
   let isKept = false
   const giveBackUnused = (buffer: ArrayBufferLike) => {
@@ -58,7 +63,6 @@ function createShared (giveBack: (buffer: ArrayBufferLike) => void) {
   }
   return {
     note (buffer: ArrayBufferLike) {
-      if (buffer.byteLength < LEAST) return
       const before = last
       last = buffer
       // The first may have the end of another request in it.
@@ -95,8 +99,9 @@ export function giveBack (buffer: ArrayBufferLike): void {
 
 function giveBackAll (): void {
   // What somebody else has transferred meanwhile is gone already.
-  nowhere.postMessage(null, [...spent].filter(({ byteLength }) => byteLength > 0))
+  const buffers = [...spent].filter(({ byteLength }) => byteLength > 0)
   spent.clear()
+  nowhere.postMessage(null, buffers)
 }
 
 /** What somebody may have put their own in place of, to see what a request brings. */
