@@ -23,8 +23,8 @@ t.test('most content without a signature is told', async t => {
 
 /** Signatures that do not stand at the beginning, or are not all that has to be there. */
 const samples: Record<string, Buffer> = {
-  'video/mp4': make(4, 'ftypisom'),
-  'image/avif': make(4, 'ftypavif'),
+  'video/mp4': make(4, 'ftypisom', Buffer.alloc(SIZE)),
+  'image/avif': make(4, 'ftypavif', Buffer.alloc(SIZE)),
   'image/jp2': make(0, [0, 0, 0, 12, 0x6a, 0x50, 0x20, 0x20, 0x0d, 0x0a, 0x87, 0x0a, 0, 0, 0, 20, 0x66, 0x74, 0x79, 0x70, 0x6a, 0x70, 0x32, 0x20]),
   'image/webp': make(0, 'RIFF\x24\x00\x00\x00WEBPVP8 '),
   'application/x-tar': make(257, 'ustar\x0000', Buffer.alloc(SIZE, 'x')),

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { disk, type Storage } from '../lib/index.js'
+import { disk, type Sink, type Storage } from '../lib/index.js'
 import type { BuildOptions } from './fixtures/build.js'
 import { buildUpload, checkAnswer, fieldPart, filePart, FORM, form, sendOverSocket, uploaded } from './fixtures/upload.js'
 import { waitFor } from './fixtures/wait.js'
@@ -15,23 +15,25 @@ import { waitFor } from './fixtures/wait.js'
 const MB = 1024 * 1024
 const TYPE = 'application/octet-stream'
 
-/** The disk, and every piece that it was given. */
-function watchPieces (dir: string, handsOnRelease: boolean): { storage: Storage, pieces: Buffer[] } {
-  const pieces: Buffer[] = []
+/** The disk, but for what is done with each piece. */
+function diskThat (dir: string, write: (sink: Sink, ...piece: Parameters<Sink['write']>) => void | Promise<void>): Storage {
   const inner = disk({ dir })
-  const storage: Storage = {
+  return {
     ...inner,
     async open (file) {
       const sink = await inner.open(file)
-      return {
-        ...sink,
-        write (piece, release) {
-          pieces.push(piece)
-          return handsOnRelease ? sink.write(piece, release) : sink.write(piece)
-        }
-      }
+      return { ...sink, write: (...piece) => write(sink, ...piece) }
     }
   }
+}
+
+/** The disk, and every piece that it was given. */
+function watchPieces (dir: string, handsOnRelease: boolean): { storage: Storage, pieces: Buffer[] } {
+  const pieces: Buffer[] = []
+  const storage = diskThat(dir, (sink, piece, release) => {
+    pieces.push(piece)
+    return handsOnRelease ? sink.write(piece, release) : sink.write(piece)
+  })
   return { storage, pieces }
 }
 
@@ -85,18 +87,18 @@ t.test('most of the memory that small files share is given back, and they are wh
   await waitFor('it to be given back', async () => lengthOf(pieces) < 1_000_000)
 })
 
+t.test('so it is when there are fields between them, which are read later than files', async t => {
+  const dir = t.testdir()
+  const { storage, pieces } = watchPieces(dir, true)
+  await uploadSmall(t, dir, storage, () => [fieldPart('note', 'x'.repeat(2000))])
+  await waitFor('it to be given back', async () => lengthOf(pieces) < 1_000_000)
+})
+
 t.test('pieces of files that are put together again from several are not taken for what the request has brought', async t => {
   const dir = t.testdir()
   const { storage, pieces } = watchPieces(dir, true)
   // What ends as a delimiter begins is kept back, and comes with what follows.
   await uploadSmall(t, dir, storage, undefined, () => Buffer.alloc(10_000, 'content\r'))
-  await waitFor('it to be given back', async () => lengthOf(pieces) < 1_000_000)
-})
-
-t.test('so it is when there are fields between them, which are read later than files', async t => {
-  const dir = t.testdir()
-  const { storage, pieces } = watchPieces(dir, true)
-  await uploadSmall(t, dir, storage, () => [fieldPart('note', 'x'.repeat(2000))])
   await waitFor('it to be given back', async () => lengthOf(pieces) < 1_000_000)
 })
 
@@ -107,51 +109,27 @@ t.test('what checksums share with files is kept', async t => {
   t.ok(lengthOf(pieces) > 1_900_000)
 })
 
-/** A storage that uses a piece until long after it has taken it, and gives it back twice. */
-function createSlowStorage (dir: string): Storage {
-  const inner = disk({ dir })
-  return {
-    ...inner,
-    async open (file) {
-      const sink = await inner.open(file)
-      return {
-        ...sink,
-        write (piece, release) {
-          // Some are done with at once, and others not before those behind them.
-          const isQuick = piece[20]! < 128
-          const writing = isQuick ? Promise.resolve() : setTimeout(20)
-          return writing.then(() => sink.write(piece, () => {
-            release!()
-            release!()
-          }))
-        }
-      }
-    }
-  }
-}
-
 t.test('files that are done with before others do not take away what those share with them, also when given back twice', async t => {
   const dir = t.testdir()
-  await uploadSmall(t, dir, createSlowStorage(dir))
+  const storage = diskThat(dir, async (sink, piece, release) => {
+    // Some are done with at once, and others not before those behind them.
+    const isQuick = piece[20]! < 128
+    if (!isQuick) await setTimeout(20)
+    await sink.write(piece, () => {
+      release!()
+      release!()
+    })
+  })
+  await uploadSmall(t, dir, storage)
 })
 
 t.test('what somebody else has transferred is gone already', async t => {
   const dir = t.testdir()
-  const inner = disk({ dir })
-  const storage: Storage = {
-    ...inner,
-    async open (file) {
-      const sink = await inner.open(file)
-      return {
-        ...sink,
-        async write (piece, release) {
-          await sink.write(Buffer.from(piece))
-          release!()
-          if (piece.length === piece.buffer.byteLength) structuredClone(null, { transfer: [piece.buffer as ArrayBuffer] })
-        }
-      }
-    }
-  }
+  const storage = diskThat(dir, async (sink, piece, release) => {
+    await sink.write(Buffer.from(piece))
+    release!()
+    if (piece.length === piece.buffer.byteLength) structuredClone(null, { transfer: [piece.buffer as ArrayBuffer] })
+  })
   await upload(t, { dir, storage })
 })
 
