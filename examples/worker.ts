@@ -1,6 +1,6 @@
 // A separate worker process: runs the tasks of web processes whose engine is `bullmq({ connection, worker: false })`.
 //   REDIS_URL (redis://127.0.0.1:6379), MAX_RUNNING (256)
-import { createWorker } from '../lib/tasks/bullmq.js'
+import { createWorker } from '../lib/tasks/engines/bullmq/index.js'
 import { handlers } from './tasks.js'
 
 const worker = createWorker({

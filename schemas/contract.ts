@@ -2,7 +2,7 @@
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import { failureMembers, type FailureDetail } from './failure.js'
 import { checkVocabulary, dataFor, membersOf, type Vocabulary } from './vocabulary.js'
-import { addData, addDetail, startResult, wordBare } from './wording.js'
+import { addData, addDetail, startResult, wordBare } from './format.js'
 
 export type { Vocabulary } from './vocabulary.js'
 

@@ -9,7 +9,7 @@ import ts from 'typescript'
 import { readIdempotencyOptions } from '../lib/core/idempotency/options.js'
 import { memoryIdempotency } from '../lib/index.js'
 import { readOptions } from '../lib/options.js'
-import { readBullmqOptions, readWorkerOptions } from '../lib/tasks/bullmq/options.js'
+import { readBullmqOptions, readWorkerOptions } from '../lib/tasks/engines/bullmq/options.js'
 import { blocks, readme, root, runSnippet, sectionOf } from './fixtures/readme.js'
 
 t.test('every snippet type-checks under strict', async t => {

@@ -3,8 +3,8 @@ import { pathToFileURL } from 'node:url'
 import { FormatRegistry, Type, type TObject } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import fastJson, { type Schema } from 'fast-json-stringify'
-import { compileSerializer } from '../../lib/core/serializer.js'
-import { plainFrame } from '../../lib/core/answer-body.js'
+import { compileSerializer } from '../../lib/core/results/serializer.js'
+import { plainFrame } from '../../lib/core/reply/chunked-body.js'
 import { defineContract, type AnyContract } from '../../lib/index.js'
 
 /** The first is what the others are measured against. */

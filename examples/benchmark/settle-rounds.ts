@@ -2,7 +2,7 @@
 import pMap from 'p-map'
 import PQueue from 'p-queue'
 import pTimeout from 'p-timeout'
-import { settle } from '../../lib/core/settle.js'
+import { settle } from '../../lib/core/settle/settle.js'
 
 const ITEMS = Array.from({ length: 100_000 }, (_, index) => index)
 const concurrency = 50

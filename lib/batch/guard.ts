@@ -3,8 +3,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { RoutesNotGuarded, type ItemError } from '../errors.js'
 import { BatchedMessage } from './message.js'
-import type { Passport } from './passport.js'
-import { badMethod, nestedBatch, routeNotAllowed, routeNotFound } from './refusals.js'
+import type { Passport } from './sub-request-state.js'
+import { badMethod, nestedBatch, routeNotAllowed, routeNotFound } from './errors.js'
 
 /** A route as `batch.allow` sees it. */
 export interface RouteInfo {

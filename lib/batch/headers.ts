@@ -1,7 +1,7 @@
 // Which headers a request of a batch has: some of the whole batch's, and few of its own.
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import { badHeader } from './refusals.js'
+import { badHeader } from './errors.js'
 
 /** Who is asking and by which way, as far as a proxy in front says it. Always inherited, never an item's own. */
 const ADDRESS = ['host', 'forwarded', 'x-real-ip']

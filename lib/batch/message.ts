@@ -3,8 +3,8 @@
 import { EventEmitter } from 'node:events'
 import { IncomingMessage, ServerResponse, type IncomingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
-import { PASSENGER } from '../core/admission.js'
-import type { Passport } from './passport.js'
+import { PASSENGER } from '../core/request/admission.js'
+import type { Passport } from './sub-request-state.js'
 
 /** What a request of a batch is made of. */
 export interface RequestParts {

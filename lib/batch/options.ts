@@ -1,7 +1,7 @@
 // The options of /batch, and their checks.
 import bytes from 'bytes'
-import { checkMembers, checkPath, membersOf } from '../core/check-options.js'
-import { checkInteger, show } from '../core/settle-options.js'
+import { checkMembers, checkPath, membersOf } from '../core/options.js'
+import { checkInteger, show } from '../core/settle/options.js'
 import { InvalidOption } from '../errors.js'
 import type { RouteInfo } from './guard.js'
 import { INHERITED, isForbidden, OWN } from './headers.js'

@@ -1,9 +1,9 @@
 // Which request of a batch has to wait for which.
 import type { BatchedRequest } from '../../schemas/index.js'
-import type { Batch } from '../core/items.js'
+import type { Batch } from '../core/items/batch.js'
 import { BadDependency } from '../errors.js'
 import { fillBody, fillUrl, mayRefer, type Read, type Reference } from './references.js'
-import { badReference } from './refusals.js'
+import { badReference } from './errors.js'
 
 /** One valid request of a batch, and what it waits for. */
 export interface Step {

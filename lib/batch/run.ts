@@ -1,13 +1,13 @@
 // Runs the requests of a batch in the order of their dependencies, independent ones concurrently.
 import type { BatchedRequest, BatchResult } from '../../schemas/index.js'
-import type { Batch } from '../core/items.js'
-import { settle, type Outcome } from '../core/settle.js'
+import type { Batch } from '../core/items/batch.js'
+import { settle, type Outcome } from '../core/settle/settle.js'
 import { isItemError } from '../errors.js'
-import { prepareRequest, readAnswer, send, type Journey } from './dispatch.js'
+import { prepareRequest, readAnswer, send, type Journey } from './sub-request.js'
 import type { RequestParts } from './message.js'
 import { schedule, type Schedule, type Step } from './plan.js'
 import { fillBody, fillUrl, follow, mayRefer, readWithin, type Read } from './references.js'
-import { failedDependency } from './refusals.js'
+import { failedDependency } from './errors.js'
 import { wordAnswer } from './result.js'
 
 /** How a batch is run. */

@@ -1,8 +1,8 @@
 // Prefer: handling=strict: every request is tried out as far as validation before the first one runs.
 import type { BatchedRequest, BatchResult, ItemProblem } from '../../schemas/index.js'
-import { settle } from '../core/settle.js'
+import { settle } from '../core/settle/settle.js'
 import { isItemError, toFailure } from '../errors.js'
-import { prepareRequest, readTrial, send, type Journey } from './dispatch.js'
+import { prepareRequest, readTrial, send, type Journey } from './sub-request.js'
 import type { Step } from './plan.js'
 import { fillBody } from './references.js'
 import type { RunOptions } from './run.js'

@@ -2,17 +2,17 @@
 // documentation comes from the contract.
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
-import { checkContract } from './check-options.js'
-import { documentRoute } from './documentation.js'
-import { findItemArray, type ItemArray } from './item-array.js'
-import { compileKeyRules } from './item-keys.js'
-import { createCompiler, createExampleCompiler, type Compile } from './item-validator.js'
-import { expectAllValid, readBatch, type Batch, type ItemRules } from './items.js'
-import { notePreference, readPreferences, varyByPrefer } from './preferences.js'
-import type { StatusPolicy } from './reply.js'
-import { serializerOf } from './serializer.js'
+import { checkContract } from './options.js'
+import { documentRoute } from './openapi/operations.js'
+import { findItemArray, type ItemArray } from './items/body-schema.js'
+import { compileKeyRules } from './items/keys.js'
+import { createCompiler, createExampleCompiler, type Compile } from './items/validator.js'
+import { expectAllValid, readBatch, type Batch, type ItemRules } from './items/batch.js'
+import { notePreference, readPreferences, varyByPrefer } from './request/preferences.js'
+import type { StatusPolicy } from './reply/multi-status.js'
+import { serializerOf } from './results/serializer.js'
 import { addStreamRoute, prepareStreamRoute } from './stream-route.js'
-import type { JsonSchema } from './tagged-union.js'
+import type { JsonSchema } from './items/tagged-union.js'
 
 /** From now on, every route of the app that names a contract becomes a bulk route. */
 export function prepareContractRoutes (app: FastifyInstance, status: StatusPolicy): void {

@@ -2,8 +2,8 @@
 import type { Static, TSchema } from '@sinclair/typebox'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Key } from '../../schemas/index.js'
-import { checkMembers, checkObject, membersOf } from '../core/check-options.js'
-import { checkInteger, show } from '../core/settle-options.js'
+import { checkMembers, checkObject, membersOf } from '../core/options.js'
+import { checkInteger, show } from '../core/settle/options.js'
 import { InvalidOption } from '../errors.js'
 
 /** What the handler of a task is told about it. To be handed on as it is: a copy by `{ ...context }` has no key, signal or log. */

@@ -1,14 +1,14 @@
 // The options of /tasks, and their checks.
 import type { FastifyRequest } from 'fastify'
-import { checkFunction, checkMembers, checkObject, checkPath, membersOf } from '../core/check-options.js'
+import { checkFunction, checkMembers, checkObject, checkPath, membersOf } from '../core/options.js'
 import { DEFAULT_TIMEOUT } from '../core/bulk-route.js'
-import { DEFAULT_MAX_ITEMS } from '../core/item-array.js'
-import { checkInteger, show } from '../core/settle-options.js'
+import { DEFAULT_MAX_ITEMS } from '../core/items/body-schema.js'
+import { checkInteger, show } from '../core/settle/options.js'
 import { InvalidOption } from '../errors.js'
 import { checkDefinition, type TaskDefinition } from './definition.js'
 import type { BatchInfo, TaskEngine } from './engine.js'
-import { inProcess } from './memory.js'
-import { isSameOwner } from './owner.js'
+import { inProcess } from './engines/in-process/engine.js'
+import { isSameOwner } from './http/owner.js'
 
 /** What /tasks runs, and how. */
 export interface TasksOptions {

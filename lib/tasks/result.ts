@@ -1,7 +1,7 @@
 // A result as it is kept: text that every process can read, and that is what the 207 body will say.
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { noteFailure, type FailureBook } from '../core/item-error.js'
-import { serializeAlone, serializerOf } from '../core/serializer.js'
+import { noteFailure, type FailureBook } from '../core/results/item-error.js'
+import { serializeAlone, serializerOf } from '../core/results/serializer.js'
 import { invalidResult, resultTooLarge, toFailure } from '../errors.js'
 import type { PlacedResult } from './engine.js'
 

@@ -1,15 +1,15 @@
 // The routes of tasks, and the engine behind them.
 import type { FastifyInstance } from 'fastify'
-import type { OnItemError } from '../core/item-error.js'
-import type { StatusPolicy } from '../core/reply.js'
-import { noteRetryAfter } from './batch-access.js'
-import { batchRoutes } from './batch-routes.js'
-import { eventsRoute } from './events.js'
-import { createFollowers } from './followers.js'
+import type { OnItemError } from '../core/results/item-error.js'
+import type { StatusPolicy } from '../core/reply/multi-status.js'
+import { noteRetryAfter } from './http/access.js'
+import { batchRoutes } from './http/read.js'
+import { eventsRoute } from './http/events.js'
+import { createFollowers } from './http/followers.js'
 import { maskErrors } from './masked-engine.js'
 import type { TasksSettings } from './options.js'
 import { createTaskRunner } from './run-task.js'
-import { runRoute } from './run-route.js'
+import { runRoute } from './http/run.js'
 
 /** What the routes need to know of the app. */
 export interface TasksHost {

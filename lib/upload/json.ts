@@ -1,11 +1,11 @@
 // {"files": [...]} -> the same incoming files as a form has.
 import { FileObject } from '../../schemas/index.js'
-import { createCompiler, typeOf } from '../core/item-validator.js'
+import { createCompiler, typeOf } from '../core/items/validator.js'
 import { BatchEmpty, BatchTooLarge, BodyNotBatch, invalidItem } from '../errors.js'
-import type { Content, IncomingFile } from './incoming.js'
-import { SPARE_FILES } from './limits.js'
-import { UNKNOWN_TYPE } from './media-type.js'
-import { readMediaType } from './part-header.js'
+import type { Content, IncomingFile } from './file-part.js'
+import { SPARE_FILES } from './checks/limits.js'
+import { UNKNOWN_TYPE } from './checks/type.js'
+import { readMediaType } from './multipart/part-header.js'
 
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
 

@@ -1,11 +1,11 @@
 // The options of /upload, and their checks.
 import bytes from 'bytes'
 import { InvalidOption } from '../errors.js'
-import { checkInteger, show } from '../core/settle-options.js'
-import { withDeadline } from './deadline.js'
-import { disk } from './disk.js'
-import type { Limits } from './limits.js'
-import type { Storage } from './storage.js'
+import { checkInteger, show } from '../core/settle/options.js'
+import { withDeadline } from './storage/timeout.js'
+import { disk } from './storage/disk.js'
+import type { Limits } from './checks/limits.js'
+import type { Storage } from './storage/interface.js'
 
 /** What /upload takes, and where it puts it. */
 export interface UploadOptions {

@@ -1,10 +1,10 @@
 // Takes in files one after the other, each on its own account: what is wrong with one does not touch the next.
 import type { UploadResult } from '../../schemas/index.js'
 import { ItemError } from '../errors.js'
-import type { IncomingFile } from './incoming.js'
-import { createIntake, type Intake, type IntakeOptions, type StoredFile } from './intake.js'
-import { createMeter, type Meter } from './limits.js'
-import type { Sink } from './storage.js'
+import type { IncomingFile } from './file-part.js'
+import { createIntake, type Intake, type IntakeOptions, type StoredFile } from './file-writer.js'
+import { createMeter, type Meter } from './checks/limits.js'
+import type { Sink } from './storage/interface.js'
 
 /** What a success says of its file. */
 export type FileData = Pick<Extract<UploadResult, { status: 'uploaded' }>, 'key' | 'size' | 'type' | 'sha256'>

@@ -2,15 +2,15 @@
 import bytes from 'bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { uploads } from '../../schemas/index.js'
-import { endAfterAnswer, stopReading } from '../core/linger.js'
-import { settle } from '../core/settle.js'
+import { endAfterAnswer, stopReading } from '../core/request/unread-body.js'
+import { settle } from '../core/settle/settle.js'
 import { BatchEmpty, BodyConsumed, MalformedForm, UploadTooLarge } from '../errors.js'
-import { documentFiles } from './documented-files.js'
+import { documentFiles } from './openapi.js'
 import { readEntries } from './json.js'
-import { readMultipart } from './multipart.js'
+import { readMultipart } from './multipart/reader.js'
 import type { UploadSettings } from './options.js'
 import { receive, type FileData, type Reception } from './receive.js'
-import { prepareTypes } from './signatures.js'
+import { prepareTypes } from './checks/signatures.js'
 
 /** How many files are made durable while the next ones are read, unless the storage says how many. */
 const PUBLISHING = 8

@@ -1,6 +1,6 @@
 // Keeps answers in the memory of this process: for one process, and as long as it lives.
-import { checkMembers, membersOf } from '../check-options.js'
-import { checkInteger } from '../settle-options.js'
+import { checkMembers, membersOf } from '../options.js'
+import { checkInteger } from '../settle/options.js'
 import type { Held, IdempotencyStore } from './store.js'
 
 /** How much is kept. */

@@ -1,8 +1,8 @@
 // The options of idempotency, and their checks.
 import type { FastifyRequest } from 'fastify'
 import { InvalidOption } from '../../errors.js'
-import { checkMembers, membersOf } from '../check-options.js'
-import { checkInteger, show } from '../settle-options.js'
+import { checkMembers, membersOf } from '../options.js'
+import { checkInteger, show } from '../settle/options.js'
 import type { IdempotencyStore } from './store.js'
 
 /** Answers a request that comes again under the same `Idempotency-Key` with what it was answered first. */

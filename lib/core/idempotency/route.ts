@@ -5,12 +5,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import {
   IdempotencyAnswerLost, IdempotencyInFlight, IdempotencyKeyMalformed, IdempotencyKeyMissing, IdempotencyKeyUnusable, IdempotencyMismatch
 } from '../../errors.js'
-import { configOf } from '../arrival.js'
-import { stopReading } from '../linger.js'
-import { documentIdempotency, documentRefusal } from './documentation.js'
+import { configOf } from '../request/received.js'
+import { stopReading } from '../request/unread-body.js'
+import { documentIdempotency, documentRefusal } from './openapi.js'
 import { fingerprintOf, isUnread } from './fingerprint.js'
 import { parseIdempotencyKey } from './key.js'
-import { takeLease, type Lease } from './lease.js'
+import { takeLease, type Lease } from './lock.js'
 import { readIdempotencyOptions, type IdempotencyOptions, type IdempotencySettings } from './options.js'
 import { keepStream } from './stream.js'
 import type { Answer } from './store.js'

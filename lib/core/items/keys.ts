@@ -1,0 +1,52 @@
+// The keys of items: which may be one, and whether they tell the items of a batch apart.
+import type { AnyContract, Key } from '../../../schemas/index.js'
+import { DuplicateKeys } from '../../errors.js'
+import { areDistinct } from './duplicate-keys.js'
+import { typeOf, type Compile } from './validator.js'
+import type { JsonSchema } from './tagged-union.js'
+
+/** Where an item has its key, and which may be one. */
+export interface KeyRules {
+  /** The member of an item that is its key. */
+  readonly key: string
+  readonly isKey: (value: string | number) => boolean
+}
+
+/** How many of several a message names. */
+const SHOWN = 5
+
+/** Compiles what a contract says of keys. */
+export function compileKeyRules ({ key, schemas }: AnyContract, compile: Compile): KeyRules {
+  const validate = compile(schemas.key)
+  // Texts without Ajv, which makes an error for every one where it may as well be an integer.
+  const takesTexts = takesAnyText(schemas.key as JsonSchema)
+  return { key, isKey: value => (takesTexts && typeof value === 'string') || validate(value) === undefined }
+}
+
+/** What a schema may have beside its branches without saying more of its values. */
+const ANNOTATIONS = new Set(['anyOf', 'title', 'description', 'examples', 'default'])
+
+function takesAnyText (schema: JsonSchema): boolean {
+  const { anyOf = [] } = schema as { anyOf?: JsonSchema[] }
+  return Object.keys(schema).every(name => ANNOTATIONS.has(name)) &&
+    anyOf.some(branch => branch.type === 'string' && Object.keys(branch).length === 1)
+}
+
+/** A valid item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
+export function keyOf (item: unknown, isValid: boolean, { key, isKey }: KeyRules): Key | null {
+  const isOwn = isValid && typeOf(item) !== 'object'
+  const found = isOwn ? item : (item as Record<string, unknown> | null)?.[key]
+  if (typeof found !== 'string' && typeof found !== 'number') return null
+  return isKey(found) ? found : null
+}
+
+/** @throws FST_MULTI_STATUS_DUPLICATE_KEYS when two items have the same key; that some have none is no matter */
+export function expectDistinct (keys: (Key | null)[], name: string): void {
+  if (areDistinct(keys)) return
+  const known = keys.filter(key => key !== null)
+  const seen = new Set(known)
+  if (seen.size === known.length) return
+  const twice = new Set(known.filter(key => !seen.delete(key)))
+  const shown = [...twice].slice(0, SHOWN).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
+  throw new DuplicateKeys(name, twice.size > SHOWN ? `${shown} and ${twice.size - SHOWN} more` : shown)
+}

@@ -1,0 +1,59 @@
+// One batch in the in-process engine: its run, its record, and what its results lead to.
+import type { TaskResult } from '../../../../schemas/index.js'
+import { createRecord, type BatchRecord } from './record.js'
+import { createRun, type BatchRun } from './run.js'
+import type { EngineHost, NewBatch, PlacedResult } from '../../engine.js'
+import type { Keepable } from './store.js'
+
+/** A batch that runs or has ended. */
+export interface Entry extends Keepable {
+  readonly record: BatchRecord
+  readonly run: BatchRun
+  /** Resolves when every task has its result. */
+  readonly ended: Promise<void>
+  /** Notes what has failed already, and starts the rest. */
+  begin (invalid: readonly PlacedResult[]): void
+}
+
+/** What an entry tells its engine, or asks of it. */
+export interface EntryEvents {
+  /** Whether a result of so many bytes can be kept. */
+  makeRoom (bytes: number): boolean
+  /** A task may start. */
+  onReady (): void
+  onResult (): void
+  /** Called after the last result, with the bytes of the tasks, which need not be kept any more. */
+  onEnd (taskBytes: number): void
+}
+
+export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: EngineHost, events: EntryEvents): Entry {
+  const { makeRoom, onReady, onResult, onEnd } = events
+  const record = createRecord(batch, makeRoom, onItemError)
+  const { onEnd: tellEnd } = batch
+  const taskBytes = batch.keep ? Buffer.byteLength(JSON.stringify(batch.tasks)) : 0
+  let resolve!: () => void
+  const ended = new Promise<void>(_resolve => { resolve = _resolve })
+
+  function settle (index: number, result: TaskResult): void {
+    record.settle(index, result)
+    onResult()
+    if (!record.isDone()) return
+    onEnd(taskBytes)
+    tellEnd?.({ ...record.info().summary, results: record.results })
+    resolve()
+  }
+
+  const run = createRun(batch, { runTask, concurrency: limits.concurrency, onReady, onResult: settle })
+  return {
+    batchId: batch.batchId,
+    bytes: taskBytes,
+    isRead: false,
+    record,
+    run,
+    ended,
+    begin (invalid) {
+      for (const { index, result } of invalid) settle(index, result)
+      onReady()
+    }
+  }
+}

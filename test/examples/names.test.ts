@@ -1,0 +1,15 @@
+// The smallest example, word for word.
+import t from 'tap'
+import { build } from '../../examples/names.js'
+
+t.test('names shorter than 10 characters are uploaded, the others failed', async t => {
+  const app = await build()
+  t.teardown(() => app.close())
+
+  const response = await app.inject({ method: 'POST', url: '/upload', payload: { files: ['a.txt', 'averylongname.txt'] } })
+
+  t.equal(response.statusCode, 207)
+  t.equal(response.body, '{"results":[{"file":"a.txt","status":"uploaded"},{"file":"averylongname.txt","status":"failed","error":"File name too long"}]}')
+  t.equal(response.headers['multi-status'], 'total=2, succeeded=1, failed=1')
+  t.match(response.headers['content-type'], 'application/json')
+})
