@@ -169,6 +169,11 @@ export const resultTooLarge = () =>
 export const invalidResult = (detail?: string) =>
   new ItemError('Invalid result', { code: 'INVALID_RESULT', statusCode: 500, retryable: false, cause: detail })
 
+// Items of /upload.
+
+// Items of /batch.
+
+// What a client may know of an error.
 const INTERNAL: FailureDetail = Object.freeze({
   message: 'Internal error', code: 'INTERNAL_ERROR', statusCode: 500, retryable: false
 })
