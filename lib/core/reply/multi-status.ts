@@ -11,7 +11,7 @@ import { notePreference, readPreferences, varyByPrefer } from '../request/prefer
 import { reportAnswer } from '../results/report-results.js'
 import { areMany, assembleResults, followItems, wordInTurns, wordResults } from '../results/assemble.js'
 import { serializerOf, type Serialization } from '../results/serializer.js'
-import type { Frame } from '../results/sheet.js'
+import type { Frame } from '../results/serializer.js'
 import { show } from '../settle/options.js'
 import { InvalidOption, invalidResult, toFailure } from '../../errors.js'
 
