@@ -1,4 +1,4 @@
-// The routes of tasks, and the engine behind them.
+// Registers the routes of tasks and starts the engine behind them.
 import type { FastifyInstance } from 'fastify'
 import type { OnItemError } from '../core/results/item-error.js'
 import type { StatusPolicy } from '../core/reply/multi-status.js'

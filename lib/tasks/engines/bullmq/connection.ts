@@ -78,11 +78,11 @@ function corkWrites (redis: Redis): void {
 /** The commands that ioredis would send again with the next connection, and forgets when there is none. */
 function rejectSent (redis: Redis): void {
   const { prevCommandQueue: sent } = redis as unknown as { prevCommandQueue?: Sent | null }
-  for (let next = sent?.state(); next !== undefined; next = sent?.state()) next.command.reject(new Error('Connection is closed.'))
+  for (let next = sent?.shift(); next !== undefined; next = sent?.shift()) next.command.reject(new Error('Connection is closed.'))
 }
 
 interface Sent {
-  state (): { readonly command: { reject (error: Error): void } } | undefined
+  shift (): { readonly command: { reject (error: Error): void } } | undefined
 }
 
 /** Its status alone does not say so, as BullMQ sets it when it has only begun to end a connection. */

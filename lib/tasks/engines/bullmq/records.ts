@@ -127,7 +127,7 @@ function readEntry (entry: string): SettledTask {
 }
 
 /** Sends entries of one batch in one call. @returns one answer for each, in order */
-export type Send<T, R> = (batchId: string, entries: readonly T[]) => Promise<readonly R[]>
+type Send<T, R> = (batchId: string, entries: readonly T[]) => Promise<readonly R[]>
 
 interface Call<T, R> {
   readonly entry: T
@@ -139,7 +139,7 @@ interface Call<T, R> {
 const MAX_ENTRIES = 16
 
 /** Makes a function that sends one entry and gives its answer. Entries of one turn of the event loop travel in one call. */
-export function createBatcher<T, R> (send: Send<T, R>): (batchId: string, entry: T) => Promise<R> {
+function createBatcher<T, R> (send: Send<T, R>): (batchId: string, entry: T) => Promise<R> {
   const waiting = new Map<string, Call<T, R>[]>()
 
   function drain (batchId: string, calls: readonly Call<T, R>[]): void {

@@ -1,4 +1,4 @@
-// How the checks of an engine are made.
+// Runs the checks of an engine against one engine.
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { tasks, type TaskResult } from '../../../../schemas/index.js'
