@@ -8,15 +8,14 @@ import { notePreference, readPreferences, varyByPrefer } from '../../core/reques
 import { detachedBatchOf, type ReportedBatch } from '../../core/results/report.js'
 import { reportResults } from '../../core/results/report-results.js'
 import { invalidItemDetail, taskLost, toFailure } from '../../errors.js'
-import { answerProgress } from './progress.js'
 import { documentRun } from '../openapi.js'
 import type { BatchEnd, NewBatch, TaskEngine } from '../engine.js'
-import { lookUntil } from './poll.js'
+import { pollUntil } from './poll.js'
 import type { TasksSettings } from '../options.js'
-import { ownerOf } from './owner.js'
-import { pathOf } from './location.js'
+import { ownerOf } from './access.js'
+import { answerProgress, pathOf } from './read.js'
 import type { Task } from '../run-task.js'
-import { submit } from '../submit.js'
+import { submit } from '../engine-calls.js'
 
 /** Makes the route. */
 export function runRoute (settings: TasksSettings): RouteOptions {
@@ -40,7 +39,7 @@ async function runNow (request: FastifyRequest, reply: FastifyReply, settings: T
   const cancel = () => { silently(engine.cancel(batchId, toFailure(signal.reason))) }
   if (signal.aborted) cancel()
   else signal.addEventListener('abort', cancel)
-  const results = await lookUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
+  const results = await pollUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
   silently(engine.remove(batchId))
   return answer(request, reply, results!)
 }
@@ -102,7 +101,7 @@ const LONGEST_WAIT = 600
 /** @returns the results, or undefined when they have not come in so many seconds, or the app closes */
 function waitFor (engine: TaskEngine, batchId: string, wait = 0, reply: FastifyReply): Promise<TaskResult[] | undefined> | undefined {
   if (wait === 0) return undefined
-  return lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: wait * 1000, signal: reply.batchSignal() })
+  return pollUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: wait * 1000, signal: reply.batchSignal() })
 }
 
 function answer (request: FastifyRequest, reply: FastifyReply, results: readonly TaskResult[]): FastifyReply {
