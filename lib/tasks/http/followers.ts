@@ -1,6 +1,6 @@
 // The clients that follow events: not too many, and none left when the app has closed.
 import type { ServerResponse } from 'node:http'
-import { within } from '../../core/settle/timeout.js'
+import { waitAtMost } from '../../core/settle/timeout.js'
 import { TooManyFollowers } from '../../errors.js'
 
 /** The followers of one app. */
@@ -33,7 +33,7 @@ export function createFollowers (max: number): Followers {
     async close () {
       const closed = Promise.all([...active.values()].map(one => one.closed))
       for (const { controller } of active.values()) controller.abort()
-      await within(closed, LAST_WORDS)
+      await waitAtMost(closed, LAST_WORDS)
       for (const response of active.keys()) response.destroy()
     }
   }

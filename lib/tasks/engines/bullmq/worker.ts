@@ -3,12 +3,11 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../../schemas/index.js'
-import { createCanceller, type Canceller } from '../../../core/settle/attempt.js'
 import { noteFailure, type FailureBook, type OnItemError } from '../../../core/results/item-error.js'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../../errors.js'
 import { writeResult, writeTooLarge, type ResultText } from '../../result.js'
-import type { RunTask, Task, TaskEnd } from '../../run-task.js'
+import { createCanceller, type Canceller, type RunTask, type Task, type TaskEnd } from '../../run-task.js'
 import type { Channel } from './pubsub.js'
 import { followCopies, isLost } from './connection.js'
 import { startCrew, type HeldJob } from './job-worker.js'
@@ -73,15 +72,15 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
   return {
     async close (grace) {
       const closed = crew.close()
-      await within(closed, grace)
+      await waitAtMost(closed, grace)
       shift.closing.abort()
       for (const { canceller } of shift.running) canceller.cancel(serverClosing())
       // Nothing can be given back to a Redis that is gone.
-      await within(Promise.race([closed, isLost(redis)]), LAST_WORDS)
+      await waitAtMost(Promise.race([closed, isLost(redis)]), LAST_WORDS)
       clearInterval(timer)
       // BullMQ waits for Redis to say goodbye; that its connections have ended will do as well.
       await connections.end()
-      await within(closed, LAST_WORDS)
+      await waitAtMost(closed, LAST_WORDS)
     }
   }
 }
