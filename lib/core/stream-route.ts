@@ -2,8 +2,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
-import type { Outcome, Watch } from './settle/attempt.js'
-import { RequestItemAttempt, type ItemContext } from './settle/item-context.js'
+import { RequestItemContext, type ItemContext, type Outcome } from './settle/attempt.js'
 import { bookOf, noteFailure } from './results/item-error.js'
 import { chargeLine } from './request/rate-limit.js'
 import { compileKeyRules } from './items/keys.js'
@@ -114,16 +113,20 @@ async function answer (
   const charge = chargeLine(request)
   const work = (line: LineItem, context: ItemContext) => settings.perform(line.item, context)
   const worker = charge === undefined ? work : (line: LineItem, context: ItemContext) => charge().then(() => work(line, context))
-  const newAttempt = ({ key }: LineItem, index: number, attempt: number, how: Watch) => new RequestItemAttempt(index, attempt, how, key, request)
 
-  await settleSource(source, (line, context: RequestItemAttempt) => line.failure ?? worker(line, context), { ...settings.how, signal },
-    (outcome, index, line) => {
+  await settleSource<LineItem, unknown, ItemContext>({
+    source,
+    worker: (line, context) => line.failure ?? worker(line, context),
+    newContext: ({ key }, index, attempt, controller) => new RequestItemContext(index, attempt, controller, key, request),
+    options: { ...settings.how as SettleOptions<LineItem>, signal },
+    deliver (outcome, index, line) {
       const written = writeLine(outcome, index, line)
       total++
       if (written.failed) failed++
       if (wantsItem(report, written.failed)) reportItem(report, { index, key: line?.key ?? null, ...written })
       return output.write(written.text)
-    }, newAttempt)
+    }
+  })
   const isCut = !source.isComplete() || signal.aborted
   endReport(report, { total, failed, isCut })
   if (!isCut) {

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { within } from '../../core/settle/timeout.js'
+import { waitAtMost } from '../../core/settle/timeout.js'
 import { TooManyFollowers } from '../../errors.js'
 import { findBatch } from './access.js'
 import { followSchema } from '../openapi.js'
@@ -149,7 +149,7 @@ export function createFollowers (max: number): Followers {
     async close () {
       const closed = Promise.all([...active.values()].map(one => one.closed))
       for (const { controller } of active.values()) controller.abort()
-      await within(closed, LAST_WORDS)
+      await waitAtMost(closed, LAST_WORDS)
       for (const response of active.keys()) response.destroy()
     }
   }

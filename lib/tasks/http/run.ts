@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type FailureDetail, type TaskResult } from '../../../schemas/index.js'
 import type { Batch } from '../../core/items/batch.js'
-import { endSignalOf } from '../../core/request/lifetime.js'
 import { notePreference, readPreferences, varyByPrefer } from '../../core/request/preferences.js'
 import { detachedBatchOf, type ReportedBatch } from '../../core/results/report.js'
 import { reportResults } from '../../core/results/report-results.js'
@@ -33,12 +32,12 @@ export function runRoute (settings: TasksSettings): RouteOptions {
 /** Answers when the batch has ended; a client that goes away takes it along. */
 async function runNow (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
   const { engine } = settings
-  const signal = endSignalOf(reply)
+  const signal = reply.batchSignal()
   const batch = await submit(engine, newBatch(request, settings, { keep: false }))
   const { batchId } = batch
   const cancel = () => { silently(engine.cancel(batchId, toFailure(signal.reason))) }
   if (signal.aborted) cancel()
-  else signal.addEventListener('abort', cancel)
+  else signal.addEventListener('abort', cancel, { once: true })
   const results = await pollUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
   silently(engine.remove(batchId))
   return answer(request, reply, results!)

@@ -1,7 +1,7 @@
 // Opens connections to Redis: one fails fast, for requests; one waits, for workers.
 import { nextTick } from 'node:process'
 import { Redis, type RedisOptions } from 'ioredis'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { EngineUnavailable, StoreFull } from '../../../errors.js'
 
 /** Where Redis is: a URL, the options of ioredis, or a connection, which is not used itself but duplicated. */
@@ -95,7 +95,7 @@ export async function end (redis: Redis): Promise<void> {
   if (isOver(redis)) return
   const ended = new Promise(resolve => redis.once('end', resolve))
   redis.disconnect()
-  await within(ended, 2 * DISCONNECT_TIMEOUT)
+  await waitAtMost(ended, 2 * DISCONNECT_TIMEOUT)
 }
 
 /** BullMQ makes a second connection of the one that it gets. @returns what ends them all */

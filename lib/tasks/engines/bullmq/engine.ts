@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type FailureDetail } from '../../../../schemas/index.js'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { EngineClosed, EngineUnavailable, isUnavailable, QueueFull } from '../../../errors.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../../engine.js'
 import { pollUntil } from '../../http/poll.js'
@@ -38,7 +38,7 @@ export function bullmq (options: BullmqOptions): TaskEngine {
   return {
     async start (host) {
       const { redis } = state.parts = open(state, host)
-      if (redis.status !== 'ready') await within(isReady(redis), START_WAIT)
+      if (redis.status !== 'ready') await waitAtMost(isReady(redis), START_WAIT)
     },
     async submit (batch) {
       if (state.isClosing) throw new EngineUnavailable('the server is closing')

@@ -3,12 +3,11 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../../schemas/index.js'
-import { createCanceller, type Canceller } from '../../../core/settle/attempt.js'
 import { noteFailure, type FailureBook, type OnItemError } from '../../../core/results/item-error.js'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../../errors.js'
 import { writeResult, writeTooLarge, type ResultText } from '../../result.js'
-import type { RunTask, Task, TaskEnd } from '../../run-task.js'
+import { createCanceller, type Canceller, type RunTask, type Task, type TaskEnd } from '../../run-task.js'
 import type { PubSub } from './pubsub.js'
 import { followCopies, isLost } from './connection.js'
 import { startJobWorker, type HeldJob } from './job-worker.js'
@@ -73,15 +72,15 @@ export function startWorker (options: TaskWorkerOptions): TaskWorker {
   return {
     async close (grace) {
       const closed = jobWorker.close()
-      await within(closed, grace)
+      await waitAtMost(closed, grace)
       state.closing.abort()
       for (const { canceller } of state.running) canceller.cancel(serverClosing())
       // Without Redis nothing can be given back.
-      await within(Promise.race([closed, isLost(redis)]), CLOSE_TIMEOUT)
+      await waitAtMost(Promise.race([closed, isLost(redis)]), CLOSE_TIMEOUT)
       clearInterval(timer)
       // BullMQ waits for Redis to close its connections, so they are closed here.
       await connections.end()
-      await within(closed, CLOSE_TIMEOUT)
+      await waitAtMost(closed, CLOSE_TIMEOUT)
     }
   }
 }

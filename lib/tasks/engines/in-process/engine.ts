@@ -1,7 +1,7 @@
 // The engine that runs tasks in this process, and forgets them with it.
 import { checkMembers, membersOf } from '../../../core/options.js'
 import { checkInteger } from '../../../core/settle/options.js'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { EngineUnavailable, notRun, QueueFull, toFailure } from '../../../errors.js'
 import { createEntry, type Entry } from './batch.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../../engine.js'
@@ -46,7 +46,7 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
     async submit (batch) {
       if (isClosing) throw new EngineUnavailable('the server is closing')
       expectRoom(started(), batch)
-      admit(started(), batch).begin(batch.invalid)
+      admit(started(), batch).begin(batch)
     },
     async find (batchId) {
       const found = find(started(), batchId)
@@ -108,9 +108,8 @@ function expectRoom ({ active, host: { limits: { maxQueued } } }: Inside, batch:
 
 function admit ({ host, notifications, kept, passing, active, scheduler }: Inside, batch: NewBatch): Entry {
   const { batchId, keep } = batch
-  const entry = createEntry(batch, host, {
+  const entry = createEntry(batch, host, scheduler.openGate(), {
     makeRoom: bytes => kept.grow(entry, bytes),
-    onReady: () => scheduler.wake(entry.run),
     // Nobody follows a batch of which the request waits for the end.
     onResult: keep ? () => notifications.notify(batchId, 'result') : () => {},
     onEnd (taskBytes) {
@@ -127,7 +126,7 @@ function admit ({ host, notifications, kept, passing, active, scheduler }: Insid
 
 async function endAll ({ active, kept }: Inside, grace: number): Promise<void> {
   const ended = Promise.all([...active].map(entry => entry.ended))
-  await within(ended, grace)
+  await waitAtMost(ended, grace)
   for (const { run } of [...active]) run.cancel(toFailure(notRun('Server closing')))
   await ended
   kept.close()
