@@ -19,7 +19,7 @@ export interface StoredFile {
 export interface FileWriter {
   /** Checks what is known before the content. */
   begin (): void
-  write (chunk: Buffer): Promise<void>
+  write (chunk: Buffer): void | Promise<void>
   /** Gives the file up, and removes what is stored of it. */
   fail (reason: unknown): Promise<void>
   /** Writes what is left, and compares the checksum. */

@@ -10,15 +10,19 @@ export function withTimeout (storage: Storage, timeout: number): Storage {
   return {
     publishing: storage.publishing,
     start: async () => storage.start?.(),
-    async open (file: FileInfo) {
-      const opening = Promise.resolve(storage.open(file))
-      try {
-        return limitSink(await within(opening, timeout), timeout)
-      } catch (error) {
-        opening.then(sink => sink.discard()).catch(() => {})
-        throw error
-      }
+    open (file: FileInfo) {
+      const opening = storage.open(file)
+      return opening instanceof Promise ? openInTime(opening, timeout) : limitSink(opening, timeout)
     }
+  }
+}
+
+async function openInTime (opening: Promise<Sink>, timeout: number): Promise<Sink> {
+  try {
+    return limitSink(await within(opening, timeout), timeout)
+  } catch (error) {
+    opening.then(sink => sink.discard()).catch(() => {})
+    throw error
   }
 }
 
