@@ -170,6 +170,40 @@ export const invalidResult = (detail?: string) =>
   new ItemError('Invalid result', { code: 'INVALID_RESULT', statusCode: 500, retryable: false, cause: detail })
 
 // Items of /upload.
+/** Cause: the file has no name, as an unfilled file picker sends. Cure: send a name. */
+export const fileNameMissing = () => new ItemError('File name missing', { code: 'FILE_NAME_MISSING' })
+/** Cause: the name has more bytes than `upload.limits.nameBytes`. Cure: shorten the name. */
+export const fileNameTooLong = () => new ItemError('File name too long', { code: 'FILE_NAME_TOO_LONG' })
+/** Cause: the name is a path, a reserved name, or has characters that hide. Cure: send a plain name. */
+export const fileNameNotAllowed = () => new ItemError('File name not allowed', { code: 'FILE_NAME_NOT_ALLOWED' })
+/** Cause: the content is not of the declared type, or not in `upload.accept`. Cure: `errors` says which type was declared and which was found. */
+export const fileTypeNotAllowed = (detail: string) =>
+  new ItemError('File type not allowed', { code: 'FILE_TYPE_NOT_ALLOWED', statusCode: 415, errors: [{ pointer: '#/type', detail }] })
+/** Cause: the file has more bytes than `upload.limits.fileSize`. Cure: send a smaller file, or raise the limit. */
+export const fileTooLarge = () =>
+  new ItemError('File too large', { code: 'FILE_TOO_LARGE', statusCode: 413, retryable: false })
+/** Cause: the request has more files than `upload.limits.files`. Cure: send the rest in another request. */
+export const tooManyFiles = () =>
+  new ItemError('Too many files', { code: 'TOO_MANY_FILES', statusCode: 413, retryable: true })
+/** Cause: all files of the request together have more bytes than `upload.limits.total`. Cure: send the rest in another request. */
+export const filesTooLarge = () =>
+  new ItemError('Upload too large', { code: 'UPLOAD_TOO_LARGE', statusCode: 413, retryable: true })
+/** Cause: the connection broke, or was idle, within the file. Cure: send the file again. */
+export const uploadIncomplete = (cause: unknown) =>
+  new ItemError('Upload incomplete', { code: 'UPLOAD_INCOMPLETE', statusCode: 400, retryable: true, cause })
+/** Cause: `sha256` is not 64 hexadecimal digits. Cure: send the checksum in hexadecimal. */
+export const checksumInvalid = () =>
+  new ItemError('Checksum invalid', { code: 'CHECKSUM_INVALID', errors: [{ pointer: '#/sha256', detail: 'must be 64 hexadecimal digits' }] })
+/** Cause: the content does not have the checksum that `sha256` says. Cure: send the file again. */
+export const checksumMismatch = () => new ItemError('Checksum mismatch', { code: 'CHECKSUM_MISMATCH', retryable: true })
+/** Cause: the storage took longer than `upload.storageTimeout`. Cure: try again, and look after the storage. */
+export const storageTimeout = () => new ItemError('Storage timeout', { code: 'STORAGE_TIMEOUT', statusCode: 504 })
+/** Cause: the disk is full, or a quota is used up. Cure: make room. */
+export const storageFull = (cause: unknown) =>
+  new ItemError('Storage full', { code: 'STORAGE_FULL', statusCode: 507, retryable: true, cause })
+/** Cause: the storage refused the file. Cure: read the server's log, which has the reason. */
+export const storageFailed = (cause: unknown) =>
+  new ItemError('Storage failed', { code: 'STORAGE_FAILED', statusCode: 500, retryable: true, cause })
 
 // Items of /batch.
 

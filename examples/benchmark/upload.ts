@@ -1,13 +1,13 @@
-// How long /upload takes beside the bare parser and its neighbours, and how much memory: npx tsx examples/benchmark/upload.ts
-//   --quick tries it out: less data, fewer rounds
-//   --only=name,name measures these servers alone; raw busboy is always there, as all else is measured against it
+// Measures the time and memory of /upload beside the bare parser and other packages: npx tsx examples/benchmark/upload.ts
+//   --quick takes less data and fewer rounds
+//   --only=name measures this server alone, and may be repeated; raw busboy is always there, because all else is measured against it
 import { rm } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { createForm, createLongForm, post, type Form } from './form.js'
 import { describeMachine, formatTable, median } from './report.js'
 import { buildServers, names, startServer, type RunningServer } from './servers.js'
 
-const { values: { quick, only } } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string' } } })
+const { values: { quick, only } } = parseArgs({ options: { quick: { type: 'boolean' }, only: { type: 'string', multiple: true } } })
 
 const PACKAGES = ['fastify', '@fastify/busboy', '@fastify/multipart', 'express', 'multer', 'formidable']
 const KB = 1000
@@ -19,7 +19,7 @@ const FORMS = quick
   : [createForm('20 x 5 MB', 20, 5 * MB), createForm('500 x 10 KB', 500, 10 * KB)]
 const LONG = quick ? 100 * MB : 2000 * MB
 
-/** What one server took for one form. */
+/** The times of one server for one form, in milliseconds. */
 interface Timings {
   readonly elapsed: number[]
   readonly cpu: number[]
@@ -27,7 +27,7 @@ interface Timings {
 
 const build = await buildServers()
 try {
-  const chosen = names.filter(name => only === undefined || name === names[0] || only.split(',').includes(name))
+  const chosen = names.filter(name => only === undefined || name === names[0] || only.includes(name))
   console.log(await describeMachine(PACKAGES))
   for (const form of FORMS) console.log(await compare(form, chosen))
   if (only === undefined) console.log(await measureMemory())
@@ -35,7 +35,7 @@ try {
   await rm(build, { recursive: true })
 }
 
-/** Every server takes the form once in each round, in turns, so that what else the machine does falls on all of them. */
+/** The servers take turns in each round, so that other load of the machine falls on all of them. */
 async function compare (form: Form, chosen: readonly string[]): Promise<string> {
   const servers = await Promise.all(chosen.map(name => startServer(build, name)))
   const timings = new Map(servers.map(server => [server, { elapsed: [], cpu: [] } as Timings]))
@@ -52,7 +52,7 @@ async function compare (form: Form, chosen: readonly string[]): Promise<string> 
   return formatTimings(form, timings)
 }
 
-/** Only the request is timed; looking at what was stored, and emptying it, are not. */
+/** Times the request alone, without the check and removal of the stored files. */
 async function measure (server: RunningServer, form: Form): Promise<{ elapsed: number, cpu: number }> {
   const before = await server.usage()
   const start = performance.now()

@@ -1,15 +1,13 @@
-// The taking in of one file: its checks, its hash, and its way into the storage.
-import { createHash, hash as hashWhole, type Hash } from 'node:crypto'
-import { isThenable } from '../core/settle/attempt.js'
-import { ItemError } from '../errors.js'
-import { checkFileName } from './checks/name.js'
-import type { IncomingFile } from './file-part.js'
+// Writes one file to the storage, and checks its name, size, type and checksum on the way.
+import { createHash } from 'node:crypto'
+import { checksumInvalid, checksumMismatch } from '../errors.js'
 import type { Limits, Meter } from './checks/limits.js'
-import { checkMediaType } from './checks/type.js'
-import { HEAD_SIZE } from './checks/signatures.js'
+import { checkFileName } from './checks/name.js'
+import { checkMediaType, HEAD_SIZE } from './checks/type.js'
+import type { FilePart } from './file-part.js'
 import type { Sink, Storage } from './storage/interface.js'
 
-/** What is known of a file when all of it has come. */
+/** A file whose content is complete. */
 export interface StoredFile {
   readonly sink: Sink
   readonly size: number
@@ -17,18 +15,19 @@ export interface StoredFile {
   readonly sha256: string
 }
 
-/** One file on its way in; none of its steps throws, and after the first failure they do no more. */
-export interface Intake {
+/** Writes one file. No method throws or rejects: the first failure is kept, and what follows is only counted. */
+export interface FileWriter {
   /** Checks what is known before the content. */
   begin (): void
-  /** Takes a piece of the content. @returns what has to be waited for */
-  take (chunk: Buffer): void | Promise<void>
+  write (chunk: Buffer): void | Promise<void>
+  /** Gives the file up, and removes what is stored of it. */
   fail (reason: unknown): Promise<void>
+  /** Writes what is left, and compares the checksum. */
   end (): Promise<StoredFile | { reason: unknown }>
 }
 
-/** How a file is taken in. */
-export interface IntakeOptions {
+/** The settings of an upload that a file writer needs. */
+export interface WriterOptions {
   readonly storage: Storage
   readonly limits: Limits
   readonly accept?: readonly string[]
@@ -36,17 +35,14 @@ export interface IntakeOptions {
   readonly signal: AbortSignal
 }
 
-export function createIntake (file: IncomingFile, meter: Meter, options: IntakeOptions): Intake {
-  const content = createContent(file, meter, options)
+/** @param meter counts the bytes of all files of the request */
+export function createFileWriter (file: FilePart, meter: Meter, options: WriterOptions): FileWriter {
+  const content = createContentWriter(file, meter, options)
   let failed: { reason: unknown } | undefined
-
   const fail = async (reason: unknown) => {
-    const failure = failed ??= { reason }
+    failed ??= { reason }
     await content.discard()
-    // What it is comes before what became of it, and is not worth another try.
-    failure.reason = await content.findFault() ?? failure.reason
   }
-
   return {
     begin () {
       try {
@@ -57,98 +53,52 @@ export function createIntake (file: IncomingFile, meter: Meter, options: IntakeO
         failed = { reason }
       }
     },
-    take (chunk) {
+    async write (chunk) {
       meter.add(chunk.length)
-      if (failed !== undefined) return
-      try {
-        return content.store(chunk)?.catch(fail)
-      } catch (reason) {
-        return fail(reason)
-      }
+      if (failed === undefined) await content.write(chunk).catch(fail)
     },
     fail,
     async end () {
-      const stored = failed === undefined ? await content.complete().catch(fail) : undefined
-      // Who gave it up meanwhile has discarded it.
+      const stored = failed === undefined ? await content.end().catch(fail) : undefined
       return failed ?? stored!
     }
   }
 }
 
-/** What a file has in it, on its way into the storage; every step throws what is wrong. */
-function createContent (file: IncomingFile, meter: Meter, { storage, accept, signal }: IntakeOptions) {
-  /** What has come of it while that is less than tells its type, or nothing has come behind it. */
-  let held: Buffer[] = []
-  let hash: Hash | undefined
+/** Writes the content of a file; every method rejects with what is wrong. */
+function createContentWriter (file: FilePart, meter: Meter, { storage, accept, signal }: WriterOptions) {
+  const hash = createHash('sha256')
+  /** The first bytes, which decide the type of the file. The storage hears of the file after that. */
+  let head: Buffer[] = []
   let size = 0
   let type = file.type
   let sink: Sink | undefined
   let isDiscarded = false
 
-  const write = (sink: Sink, chunk: Buffer) => {
-    if (!storage.releases) return sink.write(chunk)
-    let release = file.release
-    return sink.write(chunk, () => {
-      // Once, as others may share the memory.
-      release?.(chunk)
-      release = undefined
-    })
-  }
-
-  /** The storage is told of a file only once its first bytes have said what it is. */
-  const openSink = async (first: Buffer) => {
+  const openSink = async () => {
+    const first = head.length === 1 ? head[0]! : Buffer.concat(head)
+    head = []
     type = await checkMediaType(first, file.type, accept)
-    const opening = storage.open({ name: file.name!, type })
-    const opened = isThenable(opening) ? await opening : opening
+    const opened = await storage.open({ name: file.name!, type })
     if (isDiscarded) return opened.discard()
     sink = opened
-    if (first.length > 0) await write(sink, first)
+    if (first.length > 0) await sink.write(first)
   }
-
-  const takeHeld = () => {
-    const pieces = held
-    held = []
-    if (pieces.length === 1) return pieces[0]!
-    const first = Buffer.concat(pieces)
-    for (const piece of pieces) file.release?.(piece)
-    return first
-  }
-  /** What comes behind the first bytes. */
-  const storeBehind = async (chunk: Buffer) => {
-    if (hash === undefined) {
-      const first = takeHeld()
-      hash = createHash('sha256').update(first)
-      await openSink(first)
-    }
-    hash.update(chunk)
-    if (sink !== undefined) await write(sink, chunk)
-  }
-  /** All of a small file is here at its end, and hashed in one go. */
-  const completeWhole = async () => {
-    const whole = takeHeld()
-    const sha256 = hashWhole('sha256', whole)
-    await openSink(whole)
-    return sha256
-  }
-
   return {
-    store (chunk: Buffer): void | Promise<void> {
+    async write (chunk: Buffer): Promise<void> {
       signal.throwIfAborted()
       meter.check()
-      const before = size
+      hash.update(chunk)
       size += chunk.length
-      if (hash !== undefined || before >= HEAD_SIZE) return storeBehind(chunk)
-      held.push(chunk)
+      if (sink !== undefined) return sink.write(chunk)
+      head.push(chunk)
+      if (size >= HEAD_SIZE) await openSink()
     },
-    async complete (): Promise<StoredFile> {
-      const sha256 = hash === undefined ? await completeWhole() : hash.digest('hex')
-      if (file.sha256 !== undefined) checkSum(await file.sha256, sha256)
+    async end (): Promise<StoredFile> {
+      if (sink === undefined) await openSink()
+      const sha256 = hash.digest('hex')
+      checkSha256(await file.sha256, sha256)
       return { sink: sink!, size, type, sha256 }
-    },
-    /** What is wrong with the type of a file of which nothing was stored yet; undefined when nothing is, or it is not known. */
-    async findFault (): Promise<unknown> {
-      if (held.length === 0 || size < HEAD_SIZE) return undefined
-      return checkMediaType(takeHeld(), file.type, accept).then(() => undefined, (fault: unknown) => fault)
     },
     async discard (): Promise<void> {
       const unwanted = sink
@@ -159,12 +109,8 @@ function createContent (file: IncomingFile, meter: Meter, { storage, accept, sig
   }
 }
 
-/** @throws ItemError CHECKSUM_INVALID or CHECKSUM_MISMATCH, both 422; the second is worth another try */
-function checkSum (expected: string | undefined, actual: string): void {
+/** @throws ItemError CHECKSUM_INVALID or CHECKSUM_MISMATCH */
+function checkSha256 (expected: string | undefined, actual: string): void {
   if (expected === undefined || expected.toLowerCase() === actual) return
-  if (!/^[0-9a-f]{64}$/i.test(expected)) {
-    const errors = [{ pointer: '#/sha256', detail: 'must be 64 hexadecimal digits' }]
-    throw new ItemError('Checksum invalid', { code: 'CHECKSUM_INVALID', errors })
-  }
-  throw new ItemError('Checksum mismatch', { code: 'CHECKSUM_MISMATCH', retryable: true })
+  throw /^[0-9a-f]{64}$/i.test(expected) ? checksumMismatch() : checksumInvalid()
 }

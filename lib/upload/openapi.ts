@@ -1,4 +1,4 @@
-// What OpenAPI says of the body of an upload: both of its forms, with the limits.
+// Describes the body of an upload in OpenAPI: the form and the JSON, with the limits.
 import { FileEntries, FileForm } from '../../schemas/index.js'
 import type { Limits } from './checks/limits.js'
 

@@ -2,7 +2,7 @@
 import bytes from 'bytes'
 import { InvalidOption } from '../errors.js'
 import { checkInteger, show } from '../core/settle/options.js'
-import { withDeadline } from './storage/timeout.js'
+import { withTimeout } from './storage/timeout.js'
 import { disk } from './storage/disk.js'
 import type { Limits } from './checks/limits.js'
 import type { Storage } from './storage/interface.js'
@@ -53,7 +53,7 @@ export function readUploadOptions (options: UploadOptions): UploadSettings {
   checkInteger('upload.idleTimeout', idleTimeout, 1)
   return {
     url,
-    storage: withDeadline(storage, storageTimeout),
+    storage: withTimeout(storage, storageTimeout),
     idleTimeout,
     limits: { fileSize: readSize('upload.limits.fileSize', fileSize), files, total: readSize('upload.limits.total', total), nameBytes },
     ...(accept !== undefined && { accept: accept.map(one => one.toLowerCase()) })

@@ -1,40 +1,38 @@
-// Takes in files one after the other, each on its own account: what is wrong with one does not touch the next.
+// Reads the files of an upload one after the other. A file that fails does not touch the next one.
 import type { UploadResult } from '../../schemas/index.js'
-import { ItemError } from '../errors.js'
-import type { IncomingFile } from './file-part.js'
-import { createIntake, type Intake, type IntakeOptions, type StoredFile } from './file-writer.js'
+import { uploadIncomplete } from '../errors.js'
 import { createMeter, type Meter } from './checks/limits.js'
+import type { FilePart } from './file-part.js'
+import { createFileWriter, type FileWriter, type StoredFile, type WriterOptions } from './file-writer.js'
 import type { Sink } from './storage/interface.js'
 
-/** What a success says of its file. */
+/** The data of a successful result. */
 export type FileData = Pick<Extract<UploadResult, { status: 'uploaded' }>, 'key' | 'size' | 'type' | 'sha256'>
 
 /** A file whose content has been read to its end. */
 export interface ReceivedFile {
-  /** Makes it durable and visible; throws what was wrong with it. */
+  /** Makes the file durable and visible. Rejects with the reason why the file failed. */
   publish (): Promise<FileData>
 }
 
 /** The files of one upload. */
-export interface Reception {
-  /** Each file of the upload, in order, as soon as it has been read. */
+export interface UploadReader {
+  /** The files in order, each as soon as it has been read. */
   readonly files: AsyncIterable<ReceivedFile>
-  /** The names of the files so far, those included that have not been read to their end. */
+  /** The names of all files that have begun. */
   readonly names: readonly (string | null)[]
-  /** What stopped the reading after the last file; undefined when nothing did. */
+  /** The error that stopped the reading after the last file; undefined when there was none. */
   failure (): unknown
-  /** Whether reading stopped because the upload brought more than it may. */
-  isExhausted (): boolean
-  /** Removes what has been read, all of a file or a part, and was not published. */
+  /** Removes every file that has begun and was not published. */
   discard (): Promise<void>
 }
 
-/** Takes in the files; the caller publishes each and discards the rest in the end. */
-export function receive (incoming: AsyncIterable<IncomingFile> | Iterable<IncomingFile>, options: IntakeOptions): Reception {
+/** Reads files into the storage. The caller publishes each file, and discards the rest in the end. */
+export function receiveFiles (parts: AsyncIterable<FilePart> | Iterable<FilePart>, options: WriterOptions): UploadReader {
   const unpublished = new Set<Sink>()
   const names: (string | null)[] = []
   const meter = createMeter(options.limits)
-  let current: Intake | undefined
+  let current: FileWriter | undefined
   let failure: unknown
 
   const discard = async () => {
@@ -43,14 +41,14 @@ export function receive (incoming: AsyncIterable<IncomingFile> | Iterable<Incomi
   }
   async function * readFiles (): AsyncGenerator<ReceivedFile> {
     try {
-      for await (const file of incoming) {
-        names.push(file.name)
-        current = createIntake(file, meter, options)
-        const stored = await takeIn(file, current, meter)
+      for await (const part of parts) {
+        names.push(part.name)
+        current = createFileWriter(part, meter, options)
+        const stored = await writeFile(part, current, meter)
         current = undefined
         yield toReceived(stored, unpublished)
-        // Files that are here already cost no reading, and have their results.
-        if (meter.isExhausted() && Symbol.asyncIterator in incoming) break
+        // The files of a JSON body are in memory already, so that each of them gets its own result.
+        if (meter.isExhausted() && Symbol.asyncIterator in parts) break
       }
     } catch (error) {
       failure = error
@@ -58,26 +56,21 @@ export function receive (incoming: AsyncIterable<IncomingFile> | Iterable<Incomi
       if (options.signal.aborted) await discard()
     }
   }
-  return { files: readFiles(), names, failure: () => failure, isExhausted: meter.isExhausted, discard }
+  return { files: readFiles(), names, failure: () => failure, discard }
 }
 
-/** Never throws: what is wrong with the file is its reason. */
-async function takeIn (file: IncomingFile, intake: Intake, meter: Meter): Promise<StoredFile | { reason: unknown }> {
-  intake.begin()
+async function writeFile (part: FilePart, writer: FileWriter, meter: Meter): Promise<StoredFile | { reason: unknown }> {
+  writer.begin()
   try {
-    // To its end, also after a failure, because the next file comes only then; unless there is no end to it.
-    for (;;) {
-      const read = file.content.read()
-      const chunk = read instanceof Promise ? await read : read
-      if (chunk === undefined) break
-      const taken = intake.take(chunk)
-      if (taken !== undefined) await taken
+    // A file that has failed is read to its end too, because the next one comes after it.
+    for await (const chunk of part.content) {
+      await writer.write(chunk)
       if (meter.isExhausted()) break
     }
   } catch (cause) {
-    await intake.fail(incomplete(cause))
+    await writer.fail(uploadIncomplete(cause))
   }
-  return intake.end()
+  return writer.end()
 }
 
 function toReceived (stored: StoredFile | { reason: unknown }, unpublished: Set<Sink>): ReceivedFile {
@@ -89,10 +82,6 @@ function toReceived (stored: StoredFile | { reason: unknown }, unpublished: Set<
       return publishFile(stored)
     }
   }
-}
-
-function incomplete (cause: unknown): ItemError {
-  return new ItemError('Upload incomplete', { code: 'UPLOAD_INCOMPLETE', statusCode: 400, retryable: true, cause })
 }
 
 async function publishFile ({ sink, size, type, sha256 }: StoredFile): Promise<FileData> {

@@ -278,37 +278,20 @@ t.test('fields and files may have any field name, before and after files', async
   await checkAnswer(t, dir, answer, [uploaded('first'), ...odd.map(name => uploaded(`in ${name}!`, name)), uploaded('last')])
 })
 
-t.test('a file whose header is followed by no content, not even an empty one, is an empty file', async t => {
+t.test('a part whose header cannot be read gets a failed result, and costs no other file', async t => {
   const { app, dir, send } = await buildUpload(t)
-  // The empty line after the header is that before the delimiter too.
-  const bare = (header: string) => part(header, '').subarray(0, -'\r\n'.length)
-  const files = ['a.txt', 'b.txt', 'c.txt'].map(name => bare(`Content-Disposition: form-data; name="files"; filename="${name}"`))
-  const field = bare('Content-Disposition: form-data; name="field"')
-  const body = form(files[0]!, field, filePart('full.txt'), files[1]!, filePart('also.txt'), files[2]!)
-  const expected = [uploaded('a.txt', ''), uploaded('full.txt'), uploaded('b.txt', ''), uploaded('also.txt'), uploaded('c.txt', '')]
+  const missing = failed('', 'File name missing', 'FILE_NAME_MISSING', 422)
+  // Without the empty line that ends a header, or with spaces after the delimiter.
+  const bare = (header: string) => Buffer.from(`--${BOUNDARY}\r\n${header}\r\n`)
+  const spaced = Buffer.from(filePart('spaced.txt').toString().replace(`--${BOUNDARY}`, `--${BOUNDARY} \t `))
+  const file = 'Content-Disposition: form-data; name="files"; filename="a.txt"'
+  const body = form(bare(file), bare('Content-Disp'), filePart('full.txt'), spaced, bare(file), bare(''), filePart('also.txt'), bare(file))
+  const expected = [missing, missing, uploaded('full.txt'), missing, missing, missing, uploaded('also.txt'), missing]
   await checkAnswer(t, dir, await send(body), expected)
   for (const size of [1, 7, 100]) {
     const answer = await app.inject({ method: 'POST', url: '/upload', headers: { 'content-type': FORM }, payload: Readable.from(slices(body, size)) })
     t.match(answer.json(), { results: expected.map(({ result }) => result) })
   }
-})
-
-t.test('white space after a delimiter, as some transports add it, is no part of what follows', async t => {
-  const { app, dir, send } = await buildUpload(t)
-  const body = Buffer.from(form(filePart('a.txt'), fieldPart('field'), filePart('b.txt', '')).toString().replaceAll(`--${BOUNDARY}\r\n`, `--${BOUNDARY} \t \r\n`))
-  const expected = [uploaded('a.txt'), uploaded('b.txt', '')]
-  await checkAnswer(t, dir, await send(body), expected)
-  for (const size of [1, 2, 3, 50]) {
-    const answer = await app.inject({ method: 'POST', url: '/upload', headers: { 'content-type': FORM }, payload: Readable.from(slices(body, size)) })
-    t.match(answer.json(), { results: expected.map(({ result }) => result) })
-  }
-})
-
-t.test('a header that ends in the middle is a file that cannot be read, or a field', async t => {
-  const { dir, send } = await buildUpload(t)
-  const cut = (header: string) => Buffer.from(`--${BOUNDARY}\r\n${header}\r\n`)
-  const body = form(cut('Content-Disposition: form-data; name="field"'), cut('Content-Disp'), cut('Content-Disposition: form-data; filename="a.txt"'), filePart('b.txt'))
-  await checkAnswer(t, dir, await send(body), [failed('', 'File name missing', 'FILE_NAME_MISSING', 422), uploaded('a.txt', ''), uploaded('b.txt')])
 })
 
 t.test('the longest boundary that can be read is read', async t => {
@@ -338,7 +321,6 @@ t.test('what is no form is refused as a whole', async t => {
     ['a cut field', `--${BOUNDARY}\r\nContent-Disposition: form-data; name="a"\r\n\r\nval`, FORM, 400, MALFORMED, CUT],
     ['no parts', form(), FORM, 400, EMPTY, nothing],
     ['only fields', form(fieldPart('a')), FORM, 400, EMPTY, nothing],
-    ['an empty part without a header', form(Buffer.from(`--${BOUNDARY}\r\n\r\n`)), FORM, 400, EMPTY, nothing],
     ['another type', 'content', 'text/plain+x', 415, 'FST_ERR_CTP_INVALID_MEDIA_TYPE', 'Unsupported Media Type'],
     ['another kind of multipart', form(filePart('a')), `multipart/mixed; boundary=${BOUNDARY}`, 415, 'FST_ERR_CTP_INVALID_MEDIA_TYPE', 'Unsupported Media Type']
   ]

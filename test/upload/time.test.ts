@@ -1,4 +1,4 @@
-// An upload that would never end: a storage that stalls, a client that says no more, a body without end.
+// Uploads that would never end: a storage that hangs, a client that stops sending, a body without end.
 import { once } from 'node:events'
 import { connect as connectHttp2, type ClientHttp2Stream } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
@@ -8,6 +8,7 @@ import t from 'tap'
 import { disk, type Sink, type Storage } from '../../lib/index.js'
 import { createGate } from '../fixtures/gate.js'
 import { noteUnhandled, timers, turns } from '../fixtures/leaks.js'
+import { replace } from '../fixtures/replace.js'
 import { buildUpload, checkAnswer, checkRefusal, failed, filePart, form, FORM, temporaries, uploaded } from '../fixtures/upload.js'
 import { waitFor } from '../fixtures/wait.js'
 
@@ -104,9 +105,7 @@ for (const [where, rest, expected] of [
 ] as const) {
   t.test(`a form that is cut ${where} is answered also when its parser says no more`, async t => {
     const { app, dir } = await buildUpload(t, { idleTimeout: 100 })
-    const { _write } = Dicer.prototype
-    t.teardown(() => { Dicer.prototype._write = _write })
-    Dicer.prototype._write = function (chunk, encoding) { _write.call(this, chunk, encoding, () => {}) }
+    replace(t, Dicer.prototype, 'end', () => {})
     const socket = await open(app, 100_000)
     socket.write(Buffer.concat([filePart('a.txt'), rest]))
 

@@ -1,7 +1,7 @@
-// How much an upload may bring, and of what.
-import { ItemError } from '../../errors.js'
+// Counts the files and bytes of an upload, and holds them against its limits.
+import { fileTooLarge, filesTooLarge, tooManyFiles } from '../../errors.js'
 
-/** The limits of an upload, all of them kept while reading. */
+/** The limits of an upload. They hold while it is read. */
 export interface Limits {
   /** Bytes of one file. */
   readonly fileSize: number
@@ -13,44 +13,39 @@ export interface Limits {
   readonly nameBytes: number
 }
 
-/** How many files beyond those that are allowed are refused one by one. */
-export const SPARE_FILES = 1000
+/** The number of surplus files that get a result of their own. */
+export const SURPLUS_FILES = 1000
 
 /** Counts the files and bytes of one upload. */
 export interface Meter {
-  /** Begins the next file. @throws ItemError TOO_MANY_FILES, 413 */
+  /** Begins the next file. @throws ItemError TOO_MANY_FILES */
   beginFile (): void
-  /** Notes bytes that have been read. */
+  /** Counts bytes of the current file. */
   add (bytes: number): void
-  /** @throws ItemError FILE_TOO_LARGE or UPLOAD_TOO_LARGE, both 413 */
+  /** @throws ItemError FILE_TOO_LARGE or UPLOAD_TOO_LARGE */
   check (): void
-  /** Whether so much has come that nothing more can be taken. */
+  /** Whether so many bytes have come that the upload is read no further. */
   isExhausted (): boolean
 }
 
 export function createMeter ({ fileSize, files, total }: Limits): Meter {
-  let seen = 0
-  let ofFile = 0
-  let ofAll = 0
+  let count = 0
+  let fileBytes = 0
+  let totalBytes = 0
   return {
     beginFile () {
-      ofFile = 0
-      if (++seen > files) throw tooMuch('Too many files', 'TOO_MANY_FILES', true)
+      fileBytes = 0
+      if (++count > files) throw tooManyFiles()
     },
     add (bytes) {
-      ofFile += bytes
-      ofAll += bytes
+      fileBytes += bytes
+      totalBytes += bytes
     },
     check () {
-      if (ofFile > fileSize) throw tooMuch('File too large', 'FILE_TOO_LARGE', false)
-      if (ofAll > total) throw tooMuch('Upload too large', 'UPLOAD_TOO_LARGE', true)
+      if (fileBytes > fileSize) throw fileTooLarge()
+      if (totalBytes > total) throw filesTooLarge()
     },
-    // A little more is read, so that the files that follow can be refused by name.
-    isExhausted: () => ofAll > total + fileSize
+    // One file more is read, so that the files that follow get results under their names.
+    isExhausted: () => totalBytes > total + fileSize
   }
-}
-
-/** @param retryable whether the file can succeed in a request of its own */
-function tooMuch (message: string, code: string, retryable: boolean): ItemError {
-  return new ItemError(message, { code, statusCode: 413, retryable })
 }

@@ -1,66 +1,67 @@
-// The parser of forms, and what it must be told to leave out no part.
+// Parses a form with Dicer of @fastify/busboy, and hands on every part as soon as its header has come.
+import type { Readable } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import { Dicer } from '@fastify/busboy'
 import { MalformedForm } from '../../errors.js'
+import type { PartHeader } from './part-header.js'
 
-/** Bytes of a boundary, as many as the parser can look for; RFC 2046 allows 70. */
+/** The most bytes of a boundary that the parser can look for. RFC 2046 allows 70. */
 const LONGEST_BOUNDARY = 252
 
-const SPACE = 0x20
-const TAB = 0x09
-const END_OF_HEADER = Buffer.from('\r\n\r\n')
-
 /**
- * What the parser reads the header of a part with: private, but nobody else has what came of a header before its end. For
- * that, package.json takes no newer minor version.
+ * Bytes that a part holds until they are read. Never reached, because the reader parses one chunk of the body at a time and
+ * reads the part before the next chunk. The types of the parser lack this option.
  */
-interface HeaderReader {
-  /** What has come of a header that is not at its end. */
-  readonly buffer: string
-  /** Returns where in the data the header has ended. */
-  push (data: Buffer): number | undefined
-  /** Called when the delimiter comes. */
-  reset (): void
+const PART_BUFFER: object = { partHwm: 2 ** 30 }
+
+/** A parser of one form. */
+export interface FormParser {
+  write (chunk: Buffer): void
+  /** Says that no more of the form will come. */
+  end (): Promise<void>
+  /** Whether the form has come to its end, and every part of it was read. */
+  isComplete (): boolean
 }
 
-/** @throws FST_MULTI_STATUS_MALFORMED_FORM when it cannot look for such a boundary */
-export function createParser (boundary: string | undefined): Dicer {
+/**
+ * @param boundary the text between the parts
+ * @param onPart called with each part in order; a part whose header cannot be read has an empty one
+ * @throws FST_MULTI_STATUS_MALFORMED_FORM when the parser cannot look for such a boundary
+ */
+export function createParser (boundary: string | undefined, onPart: (header: PartHeader, part: Readable) => void): FormParser {
   if (boundary === undefined) throw new MalformedForm('it names no boundary')
   if (Buffer.byteLength(boundary) > LONGEST_BOUNDARY) throw new MalformedForm('its boundary is too long')
-  const parser = new Dicer({ boundary })
-  const reader = (parser as unknown as { _hparser: HeaderReader })._hparser
-  skipPadding(reader)
-  endHeaders(reader)
-  return parser
-}
+  const parser = new Dicer({ boundary, ...PART_BUFFER })
+  /** The part whose header has not come yet. */
+  let begun: Readable | undefined
+  let isCut = false
+  let isFinished = false
 
-/** There may be white space between a delimiter and its line break, which the parser takes for the first line of the header. */
-function skipPadding (reader: HeaderReader): void {
-  const push = reader.push.bind(reader)
-  reader.push = data => {
-    if (reader.buffer !== '' || !isPadding(data[0])) return push(data)
-    const padding = countPadding(data)
-    const end = push(data.subarray(padding))
-    return end === undefined ? undefined : end + padding
+  /** The parser does not tell the header of a part that has no empty line, but the part must have a result too. */
+  const endBegun = () => {
+    if (begun !== undefined) onPart({}, begun)
+    begun = undefined
   }
-}
-
-function isPadding (byte: number | undefined): boolean {
-  return byte === SPACE || byte === TAB
-}
-
-function countPadding (data: Buffer): number {
-  const end = data.findIndex(byte => !isPadding(byte))
-  return end === -1 ? data.length : end
-}
-
-/**
- * A part without a body ends with its header, whose last line break is the first of the delimiter (RFC 2046 section 5.1.1).
- * The parser forgets such a header, and so the part; it is told here that the header has ended.
- */
-function endHeaders (reader: HeaderReader): void {
-  const reset = reader.reset.bind(reader)
-  reader.reset = () => {
-    if (reader.buffer.trim() !== '') reader.push(END_OF_HEADER)
-    reset()
+  parser.on('part', part => {
+    endBegun()
+    begun = part
+    part.once('header', header => {
+      begun = undefined
+      onPart(header as PartHeader, part)
+    })
+    // Without a listener, the end of the process: a part that is cut emits an error.
+    part.on('error', () => {})
+  })
+  parser.on('error', () => { isCut = true })
+  parser.on('finish', () => { isFinished = true })
+  return {
+    write: chunk => { parser.write(chunk) },
+    async end () {
+      parser.end()
+      // The parser tells what is wrong before the next turn of the event loop.
+      await setImmediate()
+      if (!isCut) endBegun()
+    },
+    isComplete: () => isFinished && !isCut
   }
 }

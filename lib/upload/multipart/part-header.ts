@@ -1,31 +1,31 @@
-// What the header of one part of a form says (RFC 7578 section 4).
+// Reads the header of one part of a form (RFC 7578 section 4): whether it is a file, its name and its type.
 
 /** The header fields of a part, by lower-case name, in bytes as a latin1 string. */
 export type PartHeader = Readonly<Record<string, readonly string[] | undefined>>
 
-/** The beginning of a parameter: its name, with the number of its piece if it comes in several, and whether its value is percent-encoded. */
+/** The name of a parameter, with the number of its piece if it comes in several, and a star if its value is percent-encoded. */
 const NAME = /;\s*([^\s=;*"]+(?:\*\d+)?)(\*?)\s*=\s*/y
 
 const QUOTED = /"((?:\\.|[^"\\])*)"/y
 
-/** What is ASCII alone is the same in UTF-8. */
+/** Text in ASCII is the same in UTF-8. */
 // eslint-disable-next-line no-control-regex
 const NOT_ASCII = /[^\u0000-\u007f]/
 
 const PERCENT_ENCODED = /^([^']*)'[^']*'(.*)$/
 
-/** A part that does not say what it is (RFC 7578 section 4.4). */
+/** The type of a part that declares none (RFC 7578 section 4.4). */
 const DEFAULT_TYPE = 'text/plain'
 
-/** What a file calls itself when it is not known what it is. */
+/** The type that clients declare for a file of unknown type. */
 const BINARY = 'application/octet-stream'
 
-/** Parts in a part, as several files of one field once came. */
+/** The beginning of the type of a part that contains parts, as an older standard allowed for several files of one field. */
 const NESTED = 'multipart/'
 
 /**
- * Says whether a part is a file, and of which name and type. A part that cannot be read as a field is taken for a file
- * without a name, so that it is answered and does not vanish.
+ * Reads the name and the type of a file. A part that is neither a file nor a field counts as a file without a name, so
+ * that it gets a result.
  * @returns undefined for a field
  */
 export function readFileHeader (header: PartHeader): { name: string, type: string } | undefined {
@@ -56,7 +56,7 @@ export function readMediaType (value = ''): string | undefined {
 function readFileName (disposition: string): string | undefined {
   const parameters = readParameters(disposition)
   const name = parameters.get('filename') ?? parameters.get('filename*')
-  // In pieces (RFC 2231), as no form has it: not put together, but no field either.
+  // A name in pieces (RFC 2231) is not put together, because no form may have one; but such a part is no field.
   const isInPieces = parameters.has('filename*0') || parameters.has('filename*0*')
   return name ?? (isInPieces ? '' : undefined)
 }
@@ -94,7 +94,7 @@ function decode (quoted: string | undefined, bare: string, isPercentEncoded: boo
   return toText(quoted?.replace(/\\(["\\])/g, '$1') ?? bare.trim())
 }
 
-/** RFC 8187, in UTF-8 as it says, or in the one other encoding that was ever in use. */
+/** Decodes RFC 8187: UTF-8, or the one other encoding that clients have used. */
 function decodePercent (value: string): string {
   const [, charset = '', encoded = value] = PERCENT_ENCODED.exec(value.trim()) ?? []
   const bytes = encoded.replace(/%([0-9a-f]{2})/gi, (_all, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))

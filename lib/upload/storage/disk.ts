@@ -1,16 +1,16 @@
 // Stores files in a directory of the local disk.
 import { randomUUID } from 'node:crypto'
+import fs from 'node:fs'
 import { link, mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { checkObject } from '../../core/options.js'
 import { show } from '../../core/settle/options.js'
-import { InvalidOption, ItemError } from '../../errors.js'
-import { createDiskThread } from './disk-thread.js'
-import { createSmallFile, type WholeFile } from './small-file.js'
+import { InvalidOption, storageFailed, storageFull } from '../../errors.js'
 import type { Sink, Storage } from './interface.js'
 
-/** Where on the disk. */
+/** The options of `disk()`. */
 export interface DiskOptions {
   /** The directory; made when it does not exist. Nothing else should write to it. */
   dir: string
@@ -25,29 +25,25 @@ export interface DiskOptions {
 /** Tells the temporary files of this host from those of another that shares the directory. */
 const HOST = hostname().replace(/[^A-Za-z0-9-]/g, '-')
 
-/** When this process, which may have more than one thread, began; a little earlier, as clocks are coarse. */
+/** When this process began, which may have several threads. A little earlier, because clocks are coarse. */
 const STARTED = Date.now() - process.uptime() * 1000 - 100
 
-/** Milliseconds without a write after which a temporary file counts as left behind, whoever made it. */
+/** Milliseconds without a write after which a temporary file counts as left behind, whichever process made it. */
 const STALE = 24 * 60 * 60 * 1000
 
 /** Bytes of one file that are gathered before they are written, and the most pieces that they may come in. */
 const BATCH = 256 * 1024
 const PIECES = 64
 
-/** The most bytes of a file that is stored by a thread. */
-const SMALL = 64 * 1024
+/** Unlike that of fs/promises, it makes no handle, which takes a third of the time of a small file. */
+const writeFile = promisify(fs.writeFile)
 
-/** Enough that they share the syncs of the directory, and keep a thread busy; each may hold a batch in memory. */
+/** Files that are published at once share the syncs of the directory. Each may hold one batch in memory. */
 const PUBLISHING = 64
-
-/** One for all storages, as it does only what is quick. */
-const thread = createDiskThread()
 
 /**
  * Makes a storage that keeps each file under a name of its own making. Content is written to a temporary file, synced
- * and then linked to its final name, so that a file is either whole and durable or not there. Small files are stored by a
- * thread; without the right to start one (`--allow-worker` of Node's permission model) they only take longer.
+ * and then linked to its final name, so that a file is either whole and durable or not there.
  * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when the directory is not named
  * @example app.register(multiStatus, { upload: { storage: disk({ dir: './uploads' }) } })
  */
@@ -55,63 +51,48 @@ export function disk (options: DiskOptions): Storage {
   checkObject('disk', options)
   const { dir, sync = true } = options
   if (typeof dir !== 'string' || dir === '') throw new InvalidOption('disk.dir', 'the path of a directory', show(dir))
-  /** What the paths of all files begin with. */
-  const before = join(dir, 'x').slice(0, -1)
-  const syncNames = createDirectorySync(dir)
+  const syncDirectory = createDirectorySync(dir)
   return {
     publishing: PUBLISHING,
-    releases: true,
     async start () {
       await mkdir(dir, { recursive: true })
       await sweep(dir)
     },
     open () {
       const key = randomUUID()
-      return createSink(key, [`${before}.${key}.${HOST}.${process.pid}.part`, before + key], sync ? syncNames : undefined)
+      const file = createFile(join(dir, `.${key}.${HOST}.${process.pid}.part`), join(dir, key))
+      return createSink(key, file, sync ? syncDirectory : undefined)
     }
   }
 }
 
-/** Where a file is until it is whole, and where it is then. */
-type Paths = readonly [temporary: string, target: string]
-
-/** @param syncNames makes the names in the directory durable; undefined when nothing has to be */
-function createSink (key: string, paths: Paths, syncNames: (() => Promise<void>) | undefined): Sink {
-  const file = createFile(...paths)
-  /** What is to be published: another, where all of it is here before any of it is written. */
-  let whole: WholeFile = file
+/** @param syncDirectory makes the new name durable; undefined without `sync` */
+function createSink (key: string, file: TemporaryFile, syncDirectory: (() => Promise<void>) | undefined): Sink {
   let pieces: Buffer[] = []
-  let releases: (() => void)[] = []
   let size = 0
-  /** All that is being done to the file: one thing after the other, and nothing after one that has failed. */
+  /** The operations on the file run one after the other, and none runs after one that has failed. */
   let step: Promise<void> = Promise.resolve()
 
-  const flush = async () => {
+  const takePieces = () => {
     const gathered = pieces
-    const written = releases
     pieces = []
-    releases = []
     size = 0
-    await file.write(gathered)
-    for (const release of written) release()
+    return gathered
   }
+  const flush = () => file.write(takePieces())
   const finish = async () => {
-    if (!file.isMade() && size <= SMALL && thread.isFree()) whole = createSmallFile(thread, ...paths, pieces)
-    else await flush()
-    await whole.publish(syncNames !== undefined)
-    for (const release of releases) release()
-    await syncNames?.()
+    await file.publish(takePieces(), syncDirectory !== undefined)
+    await syncDirectory?.()
   }
   return {
-    write (chunk, release) {
+    write (chunk) {
       pieces.push(chunk)
-      if (release !== undefined) releases.push(release)
       size += chunk.length
       if (size < BATCH && pieces.length < PIECES) return
       const before = step
       step = before.then(flush)
       step.catch(() => {})
-      // Only for the one before: what comes next is gathered, and hashed, while this one is written.
+      // Only for the batch before: the next one is gathered, and hashed, while this one is written.
       return before.catch(failStorage)
     },
     async publish () {
@@ -121,47 +102,60 @@ function createSink (key: string, paths: Paths, syncNames: (() => Promise<void>)
     },
     async discard () {
       pieces = []
-      releases = []
-      // Somebody may have lost patience with a slow disk, which must not show the file afterwards.
+      // A slow disk may still be working on the file, which must not appear afterwards.
       await step.catch(() => {})
-      await whole.remove()
+      await file.remove()
     }
   }
 }
 
 /** A file that gets its name when it is whole. */
-interface TemporaryFile extends WholeFile {
-  /** Whether anything of it is on the disk. */
-  isMade (): boolean
-  /** Appends; the first time, the file is made. */
+interface TemporaryFile {
+  /** Appends; the first time, it makes the file. */
   write (pieces: readonly Buffer[]): Promise<void>
+  /**
+   * @param pieces the rest of the content, or all of it
+   * @param sync whether the content is to be durable before the file has its name
+   */
+  publish (pieces: readonly Buffer[], sync: boolean): Promise<void>
+  /** Removes the file under both names. */
+  remove (): Promise<void>
 }
 
 function createFile (temporary: string, target: string): TemporaryFile {
   let handle: FileHandle | undefined
-  let linked = false
-  return {
-    isMade: () => handle !== undefined,
+  /** False when another file has the temporary name, which must stay. */
+  let isOurs = true
+  let isLinked = false
+  const failMaking = (error: NodeJS.ErrnoException): never => {
+    isOurs = error.code !== 'EEXIST'
+    throw error
+  }
+  const file: TemporaryFile = {
     async write (pieces) {
-      handle ??= await open(temporary, 'wx', 0o600)
+      handle ??= await open(temporary, 'wx', 0o600).catch(failMaking)
       await writeAll(handle, pieces)
     },
-    async publish (sync) {
-      if (sync) await handle!.datasync()
-      await handle!.close()
-      // Unlike rename, link does not overwrite what is there already.
+    async publish (pieces, sync) {
+      if (handle === undefined) {
+        await writeFile(temporary, Buffer.concat(pieces), { flag: 'wx', mode: 0o600, flush: sync }).catch(failMaking)
+      } else {
+        await file.write(pieces)
+        if (sync) await handle.datasync()
+        await handle.close()
+      }
+      // Unlike rename, link does not overwrite an existing file.
       await link(temporary, target)
-      linked = true
+      isLinked = true
       await unlink(temporary)
     },
     async remove () {
-      // Without a handle, what is there is not ours.
-      if (handle === undefined) return
-      await handle.close().catch(() => {})
-      await unlink(temporary).catch(() => {})
-      if (linked) await unlink(target).catch(() => {})
+      await handle?.close().catch(() => {})
+      if (isOurs) await unlink(temporary).catch(() => {})
+      if (isLinked) await unlink(target).catch(() => {})
     }
   }
+  return file
 }
 
 async function writeAll (handle: FileHandle, pieces: readonly Buffer[]): Promise<void> {
@@ -171,7 +165,7 @@ async function writeAll (handle: FileHandle, pieces: readonly Buffer[]): Promise
   }
 }
 
-/** What is left of the pieces behind so many bytes. */
+/** The pieces without their first bytes. */
 function skip (pieces: readonly Buffer[], bytes: number): Buffer[] {
   let before = bytes
   const rest = pieces.map(piece => {
@@ -182,21 +176,21 @@ function skip (pieces: readonly Buffer[], bytes: number): Buffer[] {
   return rest.filter(left => left.length > 0)
 }
 
-/** A new name is durable only once its directory is. One sync serves all who wait when it begins. */
+/** A new name is durable only once its directory is synced. One sync serves every file that waits when it begins. */
 function createDirectorySync (dir: string): () => Promise<void> {
   let running: Promise<unknown> = Promise.resolve()
   let next: Promise<void> | undefined
   return () => {
     next ??= running.catch(() => {}).then(() => {
       next = undefined
-      return syncDirectory(dir)
+      return syncNames(dir)
     })
     running = next
     return next
   }
 }
 
-async function syncDirectory (dir: string): Promise<void> {
+async function syncNames (dir: string): Promise<void> {
   const handle = await open(dir, 'r')
   try {
     await handle.sync()
@@ -207,19 +201,16 @@ async function syncDirectory (dir: string): Promise<void> {
 
 function failStorage (cause: unknown): never {
   const { code } = cause as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    throw new ItemError('Storage full', { code: 'STORAGE_FULL', statusCode: 507, retryable: true, cause })
-  }
-  throw new ItemError('Storage failed', { code: 'STORAGE_FAILED', statusCode: 500, retryable: true, cause })
+  throw code === 'ENOSPC' || code === 'EDQUOT' ? storageFull(cause) : storageFailed(cause)
 }
 
-/** Removes the temporary files of processes that are no more. */
+/** Removes the temporary files of processes that have ended. */
 async function sweep (dir: string): Promise<void> {
   for (const name of await readdir(dir)) {
     const [, host, pid] = /^\.[0-9a-f-]{36}\.([A-Za-z0-9-]+)\.(\d+)\.part$/.exec(name) ?? []
     if (pid === undefined) continue
     const path = join(dir, name)
-    // What is gone meanwhile has been removed by another process that sweeps.
+    // Another process may have removed the file meanwhile.
     const written = await stat(path).then(({ mtimeMs }) => mtimeMs, () => undefined)
     if (written !== undefined && isLeftover(host!, Number(pid), written)) await unlink(path).catch(() => {})
   }

@@ -2,13 +2,13 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
 import { AbortMultipartUploadCommand, DeleteObjectCommand, type PutObjectCommandInput, type S3Client, type S3ServiceException } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
-import { ItemError } from '../../errors.js'
-import { keepTrying, type Patience } from './retry.js'
+import { storageFailed, type ItemError } from '../../errors.js'
 import type { FileInfo, Sink, Storage } from './interface.js'
 
-/** Which bucket, and how to reach it. */
+/** The options of `s3()`. */
 export interface S3Options {
   /** The app's own client. `requestChecksumCalculation: 'WHEN_REQUIRED'` helps with servers that are not Amazon's. */
   client: S3Client
@@ -17,12 +17,17 @@ export interface S3Options {
   prefix?: string
 }
 
-/** Bytes of one part, the least that S3 takes; two are under way at a time, so that a file takes about 15 MB of memory. */
+/** Bytes of one part, the least that S3 allows. Two are under way at a time, so that a file takes about 15 MB of memory. */
 const PART_SIZE = 5 * 1024 * 1024
 const PARTS_UNDER_WAY = 2
 
-/** How long what is left of an upload is tried to be removed, as when the server is gone; then parts are left to the lifecycle rule of the bucket. */
-const PATIENCE: Patience = { firstDelay: 500, longestDelay: 30_000, giveUpAfter: 60 * 60 * 1000 }
+/**
+ * Milliseconds between the attempts to remove what is left of an upload, as when the server is gone: the delay doubles from
+ * the first to the longest. After the last attempt, the lifecycle rule of the bucket has to remove the parts.
+ */
+const FIRST_DELAY = 500
+const LONGEST_DELAY = 30_000
+const LAST_ATTEMPT = 60 * 60 * 1000
 
 /**
  * Makes a storage that streams each file into an object under a key of its own making. An object appears when all of it
@@ -43,7 +48,7 @@ function createSink (client: S3Client, bucket: string, key: string, { type }: Fi
   // Destroying the body is what ends an upload: abort() would return while parts are still on their way.
   const done = upload.done().catch((cause: unknown) => {
     body.destroy()
-    throw failed(cause)
+    throw storageFailed(cause)
   })
   body.on('error', () => {})
   done.catch(() => {})
@@ -70,7 +75,7 @@ function createSink (client: S3Client, bucket: string, key: string, { type }: Fi
     },
     async discard () {
       removal ??= remove(stage !== 'writing')
-      // While S3 is still storing it, somebody has lost patience, and is not to wait on.
+      // While S3 is still storing the file, the caller has run out of time, and does not wait.
       if (stage !== 'publishing') await removal
     }
   }
@@ -80,7 +85,7 @@ function createUpload (client: S3Client, params: PutObjectCommandInput): Upload 
   return new Upload({ client, params, partSize: PART_SIZE, queueSize: PARTS_UNDER_WAY, leavePartsOnError: true })
 }
 
-/** Whether the object of an upload that has failed may be there, as its answer was lost; not when S3 has refused the only request for it. */
+/** Whether the object of a failed upload may exist, because the answer was lost. It does not when S3 has refused the only request for it. */
 function mayBeStored (cause: unknown): boolean {
   const { attempts, httpStatusCode = 500 } = Object((cause as Partial<S3ServiceException>).$metadata) as Partial<S3ServiceException['$metadata']>
   return attempts !== 1 || httpStatusCode < 400 || httpStatusCode >= 500
@@ -88,21 +93,27 @@ function mayBeStored (cause: unknown): boolean {
 
 interface Target { Bucket: string, Key: string }
 
-/** Waits for the first try only; a server that is gone is asked again while the next files go on. */
+/** Waits for the first attempt only; a server that is gone is asked again in the background. */
 async function removeForSure (client: S3Client, target: Target, uploadId: string | undefined, isStored: boolean): Promise<void> {
   const attempt = async () => {
     // First the parts, without which the object cannot come any more.
     if (uploadId !== undefined && !await succeeds(client.send(new AbortMultipartUploadCommand({ ...target, UploadId: uploadId })))) return false
     return !isStored || succeeds(client.send(new DeleteObjectCommand(target)))
   }
-  if (!await attempt()) keepTrying(attempt, PATIENCE)
+  if (!await attempt()) retry(attempt)
 }
 
-/** Whether it has been removed, or was not there. */
+/** Retries with a growing delay. The timers keep no process alive. */
+async function retry (attempt: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + LAST_ATTEMPT
+  let delay = FIRST_DELAY
+  do {
+    await setTimeout(delay, undefined, { ref: false })
+    delay = Math.min(delay * 2, LONGEST_DELAY)
+  } while (performance.now() < end && !await attempt())
+}
+
+/** Whether the parts or the object are removed, or did not exist. */
 function succeeds (removal: Promise<unknown>): Promise<boolean> {
   return removal.then(() => true, ({ name }: Error) => name === 'NoSuchUpload')
-}
-
-function failed (cause: unknown): ItemError {
-  return new ItemError('Storage failed', { code: 'STORAGE_FAILED', statusCode: 500, retryable: true, cause })
 }

@@ -1,4 +1,4 @@
-// What every storage must do, as checks that any test runner can run. An entry point of its own.
+// Checks that a storage does what it must; any test runner can run them. An entry point of its own.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import type { Sink, Storage } from './interface.js'
@@ -32,7 +32,6 @@ export const storageChecks: readonly StorageCheck[] = [
   { name: 'a published file is what was written', run: subject => publishesWhatWasWritten(subject, 1000, 3) },
   { name: 'a file of many megabytes is what was written', run: subject => publishesWhatWasWritten(subject, MEGABYTE, 12) },
   { name: 'a file may be empty', run: subject => publishesWhatWasWritten(subject, 0, 0) },
-  { name: 'what a storage has released it needs no more', run: needsNothingReleased },
   { name: 'a file is invisible until it is published', run: isInvisibleUntilPublished },
   { name: 'a discarded file leaves nothing', run: subject => leavesNothing(subject, 12) },
   { name: 'a file that was discarded before its content leaves nothing', run: subject => leavesNothing(subject, 0) },
@@ -47,17 +46,6 @@ async function publishesWhatWasWritten (subject: StorageUnderTest, size: number,
   const { key } = await store(subject.storage, content, size)
   assert.ok(content.equals(await subject.read(key)), 'the content differs')
   assert.deepEqual(await subject.leftovers(), [])
-}
-
-async function needsNothingReleased (subject: StorageUnderTest): Promise<void> {
-  const content = randomBytes(12 * MEGABYTE)
-  const sink = await subject.storage.open(FILE)
-  for (let offset = 0; offset < content.length; offset += MEGABYTE) {
-    const piece = Buffer.from(content.subarray(offset, offset + MEGABYTE))
-    await (subject.storage.releases ? sink.write(piece, () => piece.fill(0)) : sink.write(piece))
-  }
-  const { key } = await sink.publish()
-  assert.ok(content.equals(await subject.read(key)), 'the content differs')
 }
 
 async function isInvisibleUntilPublished (subject: StorageUnderTest): Promise<void> {

@@ -1,55 +1,48 @@
-// A storage that hangs must not hang the upload.
-import { isThenable } from '../../core/settle/attempt.js'
-import { ItemError } from '../../errors.js'
+// Limits the time of every step of a storage, so that a storage that hangs does not hang the upload.
+import { storageTimeout } from '../../errors.js'
 import type { FileInfo, Sink, Storage } from './interface.js'
 
 /**
- * Gives every step of a storage a time limit. A file that is opened after its time is discarded.
+ * Wraps a storage. A step that takes too long fails the file with STORAGE_TIMEOUT; a file that is opened too late is discarded.
  * @param timeout milliseconds for one step
  */
-export function withDeadline (storage: Storage, timeout: number): Storage {
+export function withTimeout (storage: Storage, timeout: number): Storage {
   return {
     publishing: storage.publishing,
-    releases: storage.releases,
     start: async () => storage.start?.(),
     open (file: FileInfo) {
       const opening = storage.open(file)
-      return isThenable(opening) ? waitToOpen(opening, timeout) : limitSink(opening, timeout)
+      return opening instanceof Promise ? openInTime(opening, timeout) : limitSink(opening, timeout)
     }
   }
 }
 
-async function waitToOpen (opening: PromiseLike<Sink>, timeout: number): Promise<Sink> {
+async function openInTime (opening: Promise<Sink>, timeout: number): Promise<Sink> {
   try {
     return limitSink(await within(opening, timeout), timeout)
   } catch (error) {
-    opening.then(sink => sink.discard()).then(() => {}, () => {})
+    opening.then(sink => sink.discard()).catch(() => {})
     throw error
   }
 }
 
 function limitSink (sink: Sink, timeout: number): Sink {
   return {
-    write (...piece) {
-      const writing = sink.write(...piece)
-      return isThenable(writing) ? within(writing, timeout) : undefined
+    write (chunk) {
+      const writing = sink.write(chunk)
+      return writing === undefined ? undefined : within(writing, timeout)
     },
     publish: () => within(sink.publish(), timeout),
-    // What cannot be removed in time is the storage's to remove later; the result of the file is known already.
+    // The storage removes later what it cannot remove in time. The result of the file is known already.
     discard: () => within(sink.discard(), timeout).catch(() => {})
   }
 }
 
-/** By hand, because there is one for every step of every file, and a race of promises costs twice as much. */
-function within<T> (promise: PromiseLike<T>, timeout: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new ItemError('Storage timeout', { code: 'STORAGE_TIMEOUT', statusCode: 504 })), timeout)
-    promise.then(value => {
-      clearTimeout(timer)
-      resolve(value)
-    }, (error: unknown) => {
-      clearTimeout(timer)
-      reject(error)
-    })
+/** Waits for a promise, but no longer than `timeout`. @throws ItemError STORAGE_TIMEOUT */
+function within<T> (promise: Promise<T>, timeout: number): Promise<T> {
+  let timer: NodeJS.Timeout
+  const expired = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(storageTimeout()), timeout)
   })
+  return Promise.race([promise, expired]).finally(() => clearTimeout(timer))
 }
