@@ -1,7 +1,6 @@
 // Makes attempts at tasks: the handler of each type, its time, and a look at what it gives back.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { PlainObject } from '../../schemas/plain-object.js'
 import { finishAttempt, followAttempt, isThenable, newWatch, signalOf, type Canceller, type Watch } from '../core/settle/attempt.js'
 import { delayAfter, isRetryable } from '../core/settle/retry.js'
 import { noteFailure, type OnItemError } from '../core/results/item-error.js'
@@ -208,7 +207,7 @@ function retryAfter (reason: unknown, { attempt = 1 }: Turn, { canceller }: Batc
 }
 
 function wordSuccess ({ taskId }: Task, output: unknown): TaskResult {
-  const result = new PlainObject()
+  const result: Record<string, unknown> = {}
   result.taskId = taskId
   result.status = 'completed'
   if (output !== undefined) result.output = output
