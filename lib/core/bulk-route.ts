@@ -4,7 +4,7 @@ import type { FastifyReply, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { InvalidOption, NotRegistered } from '../errors.js'
 import type { Watch } from './settle/attempt.js'
-import { authorizing, expectAllAllowed, type Authorize } from './items/authorize.js'
+import { withAuthorization, expectAllAllowed, type Authorize } from './items/authorize.js'
 import { checkContract, checkFunction, checkObject } from './options.js'
 import type { EndSignal } from './settle/end-signal.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
@@ -14,7 +14,7 @@ import { bookOf, type OnItemError } from './results/item-error.js'
 import type { Batch } from './items/batch.js'
 import { settleSource } from './settle/pool.js'
 import { endSignalOf } from './request/lifetime.js'
-import { followReplaced } from './items/reordered.js'
+import { applyReplacedItems } from './items/reordered.js'
 import { readPreferences } from './request/preferences.js'
 import type { StatusPolicy } from './reply/multi-status.js'
 import { wordOutcome } from './results/assemble.js'
@@ -93,7 +93,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   checkFunction('authorize', authorize)
   checkFunction('onItemError', onItemError)
   const items = Type.Array(item, { minItems: 1, maxItems })
-  const work: Work<I> = { contract: contract as AnyContract, item, how, perform: authorizing(handler, authorize) }
+  const work: Work<I> = { contract: contract as AnyContract, item, how, perform: withAuthorization(handler, authorize) }
   const own = { ...(onItemError !== undefined && { onItemError }), ...(idempotency !== undefined && { idempotency }) }
   const shared = { ...route, method, config: { ...config, ...own } }
   const streamRoute = stream === false ? undefined : streamingRoute({ ...shared, ...(schema && { schema }) }, work, stream === true ? {} : stream)
@@ -113,7 +113,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     handler: async (request, reply) => {
       const batch = request.multiStatusBatch
       if (!batch) throw new NotRegistered(route.url)
-      followReplaced(batch, request.body, contract.key)
+      applyReplacedItems(batch, request.body, contract.key)
       if (authorize !== undefined && readPreferences(request).strict) {
         await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
       }
