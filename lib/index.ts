@@ -5,7 +5,11 @@ export type { RouteInfo } from './batch/guard.js'
 export type { BatchOptions } from './batch/options.js'
 export type { Authorize, ItemAccess } from './core/items/authorize.js'
 export { bulkRoute, type BulkRouteOptions, type HandlerResult, type StreamOptions } from './core/bulk-route.js'
-export * from './core/idempotency/index.js'
+export { memoryIdempotency, type MemoryIdempotencyOptions } from './core/idempotency/memory.js'
+export type { IdempotencyOptions } from './core/idempotency/options.js'
+export type {
+  Answer as IdempotencyAnswer, Claim as IdempotencyClaim, Held as IdempotencyHeld, IdempotencyStore
+} from './core/idempotency/store.js'
 export type { ItemContext } from './core/settle/attempt.js'
 export type { FailedItem, OnItemError } from './core/results/item-error.js'
 export { limitItems, type CheckLimit, type LimitState } from './core/request/rate-limit.js'

@@ -5,7 +5,7 @@ import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
 import './core/reply/types.js'
 import { createAdmission } from './core/request/admission.js'
-import { noteArrivals, type RouteConfig } from './core/request/received.js'
+import { receiveRequests, type RouteConfig } from './core/request/received.js'
 import { awaitLargeBodies } from './core/reply/chunked-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
@@ -22,10 +22,10 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
   const { upload, tasks, batch, docs, status, closeGrace, maxInFlight, idempotency, onItemError, prefix } = readOptions(options)
 
-  // First, so that a request of a batch is judged before other hooks work for it, also before its arrival is noted.
+  // First, so that a request of a batch is judged before other hooks work for it, also before it is recorded as received.
   if (batch !== false) guardRoutes(app, batch.allow)
   const limit = createAdmission(maxInFlight)
-  noteArrivals(app, (config, request, reply) => refuseEarlyRoute(config) ?? limit(config, request, reply))
+  receiveRequests(app, (config, request, reply) => refuseEarlyRoute(config) ?? limit(config, request, reply))
   if (docs !== false) await registerDocs(app, docs)
 
   const lifetime = followBatches(app, closeGrace)

@@ -3,7 +3,7 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { InvalidOption, NotRegistered } from '../errors.js'
-import { authorizing, expectAllAllowed, type Authorize } from './items/authorize.js'
+import { withAuthorization, expectAllAllowed, type Authorize } from './items/authorize.js'
 import { checkContract, checkFunction, checkObject } from './options.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './items/body-schema.js'
@@ -11,7 +11,7 @@ import { RequestItemContext, type ItemContext } from './settle/attempt.js'
 import { bookOf, type OnItemError } from './results/item-error.js'
 import type { Batch } from './items/batch.js'
 import { settleSource } from './settle/pool.js'
-import { followReplaced } from './items/reordered.js'
+import { applyReplacedItems } from './items/reordered.js'
 import { readPreferences } from './request/preferences.js'
 import type { StatusPolicy } from './reply/multi-status.js'
 import { wordOutcome } from './results/assemble.js'
@@ -89,7 +89,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   checkFunction('authorize', authorize)
   checkFunction('onItemError', onItemError)
   const items = Type.Array(item, { minItems: 1, maxItems })
-  const work: Work<I> = { contract: contract as AnyContract, item, how, perform: authorizing(handler, authorize) }
+  const work: Work<I> = { contract: contract as AnyContract, item, how, perform: withAuthorization(handler, authorize) }
   const own = { ...(onItemError !== undefined && { onItemError }), ...(idempotency !== undefined && { idempotency }) }
   const shared = { ...route, method, config: { ...config, ...own } }
   const streamRoute = stream === false ? undefined : streamingRoute({ ...shared, ...(schema && { schema }) }, work, stream === true ? {} : stream)
@@ -144,7 +144,7 @@ interface Work<I extends TSchema> {
 function batchIn (request: FastifyRequest, key: string): Batch {
   const batch = request.multiStatusBatch
   if (!batch) throw new NotRegistered(request.routeOptions.url!)
-  followReplaced(batch, request.body, key)
+  applyReplacedItems(batch, request.body, key)
   return batch
 }
 

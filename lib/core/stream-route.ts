@@ -9,7 +9,7 @@ import { compileKeyRules } from './items/keys.js'
 import { createCompiler, createExampleCompiler } from './items/validator.js'
 import { settleSource } from './settle/pool.js'
 import { createPairMap } from './pair-map.js'
-import { notePreference, readPreferences, varyByPrefer } from './request/preferences.js'
+import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from './request/preferences.js'
 import { batchOf, beginReport, endReport, reportItem, wantsItem } from './results/report.js'
 import { wordOutcome } from './results/assemble.js'
 import { serializeAlone, serializerOf, type SerializeContext } from './results/serializer.js'
@@ -88,8 +88,8 @@ type ParseJson = (request: undefined, text: string, done: (error: Error | null, 
 /** Handles a request of a streaming operation. */
 export function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {
   const { minimal } = readPreferences(request)
-  varyByPrefer(reply)
-  if (minimal) notePreference(reply, 'return=minimal')
+  setVaryHeader(reply)
+  if (minimal) setPreferenceAppliedHeader(reply, 'return=minimal')
 
   // Without a body, no parser has been asked.
   const source = readLines(request.body as Readable | undefined ?? Readable.from([]), rules.get(settings, request.server)!, settings.limits, err => {

@@ -1,7 +1,6 @@
 // Runs tasks: calls the handler of each type within its time, and checks what it returns.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { PlainObject } from '../../schemas/plain-object.js'
 import { isThenable, type LazyAbortController, type Outcome } from '../core/settle/attempt.js'
 import { settleSource, type Gate } from '../core/settle/pool.js'
 import { retryDelay } from '../core/settle/retry.js'
@@ -229,7 +228,7 @@ export function taskKey (batchId: string, index: number): string {
 }
 
 function succeed ({ taskId }: Task, output: unknown): TaskResult {
-  const result = new PlainObject()
+  const result: Record<string, unknown> = {}
   result.taskId = taskId
   result.status = 'completed'
   if (output !== undefined) result.output = output

@@ -1,20 +1,20 @@
-// The keys of items: which may be one, and whether they tell the items of a batch apart.
+// Reads the keys of items, and finds duplicate keys.
 import type { AnyContract, Key } from '../../../schemas/index.js'
 import { DuplicateKeys } from '../../errors.js'
 import { typeOf, type Compile } from './validator.js'
 import type { JsonSchema } from './tagged-union.js'
 
-/** Where an item has its key, and which may be one. */
+/** The name of the key, and which values are valid keys. */
 export interface KeyRules {
   /** The member of an item that is its key. */
   readonly key: string
   readonly isKey: (value: string | number) => boolean
 }
 
-/** How many of several a message names. */
+/** The most keys that an error message shows. */
 const SHOWN = 5
 
-/** Compiles what a contract says of keys. */
+/** Compiles the key schema of a contract. */
 export function compileKeyRules ({ key, schemas }: AnyContract, compile: Compile): KeyRules {
   const validate = compile(schemas.key)
   // Texts without Ajv, which makes an error for every one where it may as well be an integer.
@@ -31,7 +31,7 @@ function takesAnyText (schema: JsonSchema): boolean {
     anyOf.some(branch => branch.type === 'string' && Object.keys(branch).length === 1)
 }
 
-/** A valid item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
+/** Returns the key of an item. A valid item that is not an object is its own key, as the names in `["a.txt", "b.txt"]`. */
 export function keyOf (item: unknown, isValid: boolean, { key, isKey }: KeyRules): Key | null {
   const isOwn = isValid && typeOf(item) !== 'object'
   const found = isOwn ? item : (item as Record<string, unknown> | null)?.[key]

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type FailureDetail, type TaskResult } from '../../../schemas/index.js'
 import type { Batch } from '../../core/items/batch.js'
-import { notePreference, readPreferences, varyByPrefer } from '../../core/request/preferences.js'
+import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from '../../core/request/preferences.js'
 import { detachedBatchOf, type ReportedBatch } from '../../core/results/report.js'
 import { reportResults } from '../../core/results/report-results.js'
 import { invalidItemDetail, taskLost, toFailure } from '../../errors.js'
@@ -60,15 +60,15 @@ async function runLater (request: FastifyRequest, reply: FastifyReply, settings:
   const batch = await submit(engine, newBatch(request, settings, { keep: true, owner: ownerOf(request, settings.owner), onEnd: reporter.onEnd }))
   const { batchId, total } = batch
   const results = await waitFor(engine, batchId, wait, reply)
-  if (wait !== undefined) notePreference(reply, `wait=${wait}`)
+  if (wait !== undefined) setPreferenceAppliedHeader(reply, `wait=${wait}`)
   if (results !== undefined) {
     // Nobody knows its id.
     silently(engine.remove(batchId))
     return answer(request, reply, results)
   }
   reporter.accept()
-  varyByPrefer(reply)
-  notePreference(reply, 'respond-async')
+  setVaryHeader(reply)
+  setPreferenceAppliedHeader(reply, 'respond-async')
   reply.header('location', `${pathOf(request)}/${batchId}`)
   const nothingYet = { batchId, createdAt: Date.now(), summary: { total, succeeded: 0, failed: 0, pending: total } }
   const info = await engine.find(batchId).catch(() => undefined)
