@@ -1,4 +1,4 @@
-// POST /upload: every file gets its own truthful result, and the directory holds what was said to be uploaded.
+// Tests POST /upload: every file gets its own result, and the directory holds exactly the files that were reported uploaded.
 import { once } from 'node:events'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { connect, type AddressInfo, type Socket } from 'node:net'

@@ -1,4 +1,4 @@
-// The name that a client gives to a file: answered as it was given, never a path, and refused when it could be misread.
+// Tests file names: a name is answered unchanged, never used as a path, and refused when it could be misread.
 import { readdir } from 'node:fs/promises'
 import fc from 'fast-check'
 import t from 'tap'

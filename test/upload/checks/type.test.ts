@@ -1,4 +1,4 @@
-// What a file is, by its content: its type against the declared one and the accepted ones, and its checksum.
+// Tests the type of a file, found by its content, against the declared and the accepted types; and its checksum.
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { buildUpload, checkAnswer, failed, fieldPart, filePart, form, part, uploaded, type Expected } from '../../fixtures/upload.js'

@@ -1,4 +1,4 @@
-// The disk storage: whole and durable or not there, nobody else's files touched, nothing left behind.
+// Tests the disk storage: a file is whole and durable or not there, other files stay, and nothing is left behind.
 import crypto from 'node:crypto'
 import callbacks, { readdirSync, readFileSync } from 'node:fs'
 import fs, { cp, mkdir, open, readdir, readFile, readlink, rename, symlink, utimes, writeFile } from 'node:fs/promises'

@@ -1,5 +1,5 @@
-// What was reported uploaded is there after a crash, whole; and nothing half-written is visible.
-// KILLS says after how many.
+// Tests that after a crash every file that was reported uploaded is there and whole, and no partial file is visible.
+// The environment variable KILLS sets the number of crashes.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'

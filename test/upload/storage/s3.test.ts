@@ -1,4 +1,4 @@
-// Uploads to S3 when something goes wrong there: the result is failed and retryable, and nothing is orphaned.
+// Tests uploads to S3 that go wrong: the result is failed and retryable, and no part or object is orphaned.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
