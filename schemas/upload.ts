@@ -1,8 +1,8 @@
-// The upload contract, and the JSON form of an upload request.
+// Defines the upload contract, and the bodies of an upload request: the form and the JSON.
 import { Type, type Static } from '@sinclair/typebox'
 import { defineContract } from './contract.js'
 
-/** For documentation. */
+/** An example for the documentation. */
 const SHA256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824'
 
 /** `{"results":[{"file":"image1.png","status":"uploaded"},{"file":"image2.png","status":"failed","error":"File too large"}]}` */
@@ -24,7 +24,7 @@ export const uploads = defineContract({
 
 export type UploadResult = Static<typeof uploads.schemas.result>
 
-/** One file in JSON: its name and its content, also where that is empty, so that a misspelt `content` is found. */
+/** One file in JSON. The content is required even when it is empty, so that a misspelt `content` is found. */
 export const FileObject = Type.Object({
   file: Type.String({ description: 'The name of the file', examples: ['a.txt'] }),
   content: Type.String({ contentEncoding: 'base64', description: 'The content, in base64', examples: ['aGVsbG8='] }),
@@ -46,7 +46,7 @@ export const FileEntries = Type.Object({ files: Type.Array(FileEntry, { minItems
 
 /** The multipart/form-data form of an upload. */
 export const FileForm = Type.Object({
-  // Where nothing is said, Swagger UI fills in the word "string", and every file fails.
+  // Without an example, Swagger UI fills in the word "string", and every file fails.
   sha256: Type.Optional(Type.String({
     description: 'Of the content of the next file, in hexadecimal; a file that differs fails. Nothing where it is empty', examples: ['']
   })),

@@ -14,6 +14,9 @@ import { receiveFiles, type FileData, type UploadReader } from './receive.js'
 /** How many files are published at once, unless the storage says how many. */
 const PUBLISHING = 8
 
+/** Bytes that a form may have besides the content of its files. */
+const FORM_SIZE = 1024 * 1024
+
 /** Registers the route in a context of its own, so that the multipart parser stays there. */
 export async function registerUpload (app: FastifyInstance, settings: UploadSettings): Promise<void> {
   app.addHook('onReady', async () => settings.storage.start?.())
@@ -61,33 +64,39 @@ async function upload (request: FastifyRequest, reply: FastifyReply, settings: U
   const signal = reply.batchSignal()
   const reader = receiveFiles(readParts(request, settings, signal), { ...settings, signal })
   try {
-    const concurrency = settings.storage.publishing ?? PUBLISHING
-    const begun: Promise<FileData>[] = []
-    const outcomes = await settle(reader.files, (file, { index }) => (begun[index] = file.publish()), { concurrency, signal })
-    // The last file had begun when the reading stopped.
-    while (outcomes.length < reader.names.length) outcomes.push({ status: 'rejected', reason: signal.reason })
-    if (signal.aborted) {
-      // Before the answer, because the process may end after it.
-      await reader.discard()
-      // The publishing of a file cannot be called back, so that its own outcome counts.
-      for (const index of begun.keys()) outcomes[index] = (await Promise.allSettled([begun[index]!]))[0]
-    }
+    const outcomes = await publishFiles(reader, signal, settings.storage.publishing)
     if (outcomes.length === 0) {
       stopReading(request, reply)
       throw emptyError(reader)
     }
-    // A connection that is closed at once takes the answer with it when the client is still sending.
-    const cut = signal.aborted ? signal.reason : reader.failure()
-    if (cut === undefined || cut instanceof UploadTooLarge) stopReading(request, reply)
-    else endConnection(request, reply, cut)
+    endReading(request, reply, signal.aborted ? signal.reason : reader.failure())
     return reply.multiStatus(outcomes, { keys: reader.names })
   } finally {
     await reader.discard()
   }
 }
 
-/** Closes the connection, because the beginning of the next request is not known. */
-function endConnection (request: FastifyRequest, reply: FastifyReply, cut: unknown): void {
+/** @returns one outcome for each file that has begun */
+async function publishFiles (reader: UploadReader, signal: AbortSignal, concurrency = PUBLISHING): Promise<PromiseSettledResult<FileData>[]> {
+  const begun: Promise<FileData>[] = []
+  const outcomes = await settle(reader.files, (file, { index }) => (begun[index] = file.publish()), { concurrency, signal })
+  // The last file had begun when the reading stopped.
+  while (outcomes.length < reader.names.length) outcomes.push({ status: 'rejected', reason: signal.reason })
+  if (signal.aborted) {
+    // Before the answer, because the process may end after it.
+    await reader.discard()
+    // The publishing of a file cannot be called back, so that its own outcome counts.
+    for (const index of begun.keys()) outcomes[index] = (await Promise.allSettled([begun[index]!]))[0]
+  }
+  return outcomes
+}
+
+/**
+ * Lets the client finish what it is sending, because a connection that is closed at once takes the answer with it. After a
+ * cut form the connection ends, because the beginning of the next request is not known.
+ */
+function endReading (request: FastifyRequest, reply: FastifyReply, cut: unknown): void {
+  if (cut === undefined || cut instanceof UploadTooLarge) return stopReading(request, reply)
   request.log.info({ err: cut }, 'the form was not read to its end')
   endAfterAnswer(request, reply)
 }
@@ -95,17 +104,11 @@ function endConnection (request: FastifyRequest, reply: FastifyReply, cut: unkno
 function readParts (request: FastifyRequest, { limits, idleTimeout }: UploadSettings, signal: AbortSignal) {
   if (!request.headers['content-type']?.toLowerCase().startsWith('multipart/form-data')) return readEntries(request.body, limits.files)
   if (request.raw.readableDidRead) throw new BodyConsumed()
-  expectSize(Number(request.headers['content-length'] ?? 0), limits.total)
   const { files: maxFiles, total, fileSize } = limits
+  const announced = Number(request.headers['content-length'] ?? 0)
+  // A form that announces too many bytes is refused before anything is stored.
+  if (announced > total + FORM_SIZE) throw new UploadTooLarge(total, announced)
   return readMultipart(request.raw, { maxFiles, limits: { total, form: total + fileSize + FORM_SIZE }, idleTimeout, signal })
-}
-
-/** Bytes that a form may have besides the content of its files. */
-const FORM_SIZE = 1024 * 1024
-
-/** A form that says itself that it is too large is refused before anything is stored. */
-function expectSize (size: number, total: number): void {
-  if (size > total + FORM_SIZE) throw new UploadTooLarge(total, size)
 }
 
 function emptyError (reader: UploadReader): Error {

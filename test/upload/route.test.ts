@@ -1,4 +1,4 @@
-// POST /upload: every file gets its own truthful result, and the directory holds what was said to be uploaded.
+// Tests POST /upload: every file gets its own result, and the directory holds exactly the files that were reported uploaded.
 import { once } from 'node:events'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { connect, type AddressInfo, type Socket } from 'node:net'
@@ -26,7 +26,7 @@ const tooLarge = (file: string) => failed(file, 'File too large', 'FILE_TOO_LARG
 const overBudget = (file: string) => failed(file, 'Upload too large', 'UPLOAD_TOO_LARGE', 413, true)
 const incomplete = (file: string) => failed(file, 'Upload incomplete', 'UPLOAD_INCOMPLETE', 400, true)
 
-t.test('one file that is too large costs no other, wherever it is and however large', async t => {
+t.test('one file that is too large fails alone, wherever it is in the form', async t => {
   const large = Buffer.alloc(12 * MB, 'large')
   for (const place of [0, 1, 2]) {
     await t.test(`12 MB as file ${place + 1} of 3`, async t => {
@@ -38,7 +38,7 @@ t.test('one file that is too large costs no other, wherever it is and however la
   }
 })
 
-t.test('a file may have as many bytes as the limit says, and not one more', async t => {
+t.test('a file may have exactly as many bytes as the limit', async t => {
   const { dir, send } = await buildUpload(t, { limits: { fileSize: 1000 } })
   const answer = await send(form(
     filePart('under', Buffer.alloc(999)), filePart('at', Buffer.alloc(1000)), filePart('over', Buffer.alloc(1001)), filePart('none', '')
@@ -58,7 +58,7 @@ function * slices (body: Buffer, size: number): Generator<Buffer> {
   for (let start = 0; start < body.length; start += size) yield body.subarray(start, start + size)
 }
 
-t.test('a form arrives whole in pieces of whatever size, however slow the storage is', async t => {
+t.test('a form in pieces of any size is read completely, also with a slow storage', async t => {
   const { app } = await buildUpload(t, { storage: slowly() })
   const open = (name: string) => filePart(name).subarray(0, -'content\r\n'.length)
   const names = ['a.csv', 'b.csv', 'c.csv']
@@ -104,33 +104,33 @@ t.test('in a flood of files one last result stands for all that are not named', 
   await checkAnswer(t, dir, answer, [uploaded('0'), ...tooMany, failed(null, 'Too many files', 'TOO_MANY_FILES', 413, true)])
 })
 
-t.test('a flood of fields costs no file', async t => {
+t.test('many and large fields between files are skipped', async t => {
   const { dir, send } = await buildUpload(t)
   const flood = Array.from({ length: 3000 }, () => fieldPart('flood'))
   const answer = await send(form(...flood, filePart('a'), ...flood, fieldPart('large', 'x'.repeat(2 * MB)), filePart('b')))
   await checkAnswer(t, dir, answer, [uploaded('a'), uploaded('b')])
 })
 
-t.test('a request may have as many bytes as the budget says; what was within it stays', async t => {
+t.test('files beyond the total of a request fail, and those before them stay', async t => {
   const { dir, send } = await buildUpload(t, { limits: { total: 10 } })
   const answer = await send(form(filePart('a', '12345'), filePart('b', '67890'), filePart('c', '!'), filePart('d', '!')))
   await checkAnswer(t, dir, answer, [uploaded('a', '12345'), uploaded('b', '67890'), overBudget('c'), overBudget('d')])
 })
 
-t.test('every file of a request in JSON has its result, also beyond the budget', async t => {
+t.test('every file of a JSON request has its own result, also beyond the total', async t => {
   const { app, dir } = await buildUpload(t, { limits: { total: 3, fileSize: 2 } })
   const files = ['a', 'b', 'c', 'd'].map(file => ({ file, content: 'MTI=', type: 'text/plain' }))
   const answer = await app.inject({ method: 'POST', url: '/upload', payload: { files } })
   await checkAnswer(t, dir, answer, [uploaded('a', '12'), overBudget('b'), overBudget('c'), overBudget('d')])
 })
 
-t.test('the bytes of a file that was refused count for the budget', async t => {
+t.test('the bytes of a refused file count for the total', async t => {
   const { dir, send } = await buildUpload(t, { limits: { total: 10, fileSize: 4 } })
   const answer = await send(form(filePart('a', '12345678'), filePart('b', '12'), filePart('c', '1')))
   await checkAnswer(t, dir, answer, [tooLarge('a'), uploaded('b', '12'), overBudget('c')])
 })
 
-t.test('only accepted types are stored, whatever their case and parameters', async t => {
+t.test('only accepted types are stored; case and parameters do not matter', async t => {
   const { dir, send } = await buildUpload(t, { accept: ['image/*', 'Text/CSV'] })
   const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64')
   const parts: [Buffer, string | undefined][] = [
@@ -154,7 +154,7 @@ t.test('only accepted types are stored, whatever their case and parameters', asy
   ])
 })
 
-t.test('a storage that fails costs the one file, and tells the client nothing', async t => {
+t.test('an error of the storage fails one file, and its message stays in the log', async t => {
   for (const step of ['open', 'write', 'publish'] as const) {
     await t.test(`on ${step}`, async t => {
       const lines: LogLine[] = []
@@ -173,7 +173,7 @@ t.test('a storage that fails costs the one file, and tells the client nothing', 
   }
 })
 
-t.test('a storage says itself how it failed, and may throw nothing at all', async t => {
+t.test('an ItemError of the storage reaches the client; a storage may also throw undefined', async t => {
   const dir = t.testdir()
   const full = () => new ItemError('Quota used up', { code: 'QUOTA', statusCode: 507, retryable: true })
   for (const [fault, expected] of [
@@ -186,13 +186,13 @@ t.test('a storage says itself how it failed, and may throw nothing at all', asyn
   }
 })
 
-t.test('a storage that fails to start keeps the app from starting', async t => {
+t.test('an error at the start of the storage stops the app from starting', async t => {
   const storage: Storage = { ...disk({ dir: t.testdir() }), start: () => Promise.reject(new Error('no such bucket')) }
   const app = await build(t, { plugin: { upload: { storage } } })
   await t.rejects(async () => app.ready(), { message: 'no such bucket' })
 })
 
-t.test('a file whose type is refused says so, and nothing of another try, also when it was cut', async t => {
+t.test('a file of a refused type that is also cut fails because of its type', async t => {
   const { dir, send } = await buildUpload(t, { accept: ['image/png'] })
   const payload = form(filePart('a.txt', 'x'.repeat(4500)))
   const type = { file: 'a.txt', status: 'failed', error: 'File type not allowed', code: 'FILE_TYPE_NOT_ALLOWED', statusCode: 415, retryable: false }
@@ -201,7 +201,7 @@ t.test('a file whose type is refused says so, and nothing of another try, also w
   t.strictSame(await readdir(dir), [])
 })
 
-t.test('a storage may answer at once, and fail at once', async t => {
+t.test('the methods of a storage may return or throw synchronously', async t => {
   const stored: string[] = []
   const storage: Storage = {
     open ({ name }) {
@@ -234,7 +234,7 @@ t.test('a storage may answer at once, and fail at once', async t => {
   t.strictSame(await readdir(dir), [])
 })
 
-t.test('a storage needs no start', async t => {
+t.test('the method start of a storage is optional', async t => {
   const { open } = disk({ dir: t.testdir() })
   const { app } = await buildUpload(t, { storage: { open } })
   await app.ready()
@@ -262,7 +262,7 @@ t.test('files are published in parallel, at most eight at once, and answered in 
   t.equal(most, 8)
 })
 
-t.test('a storage cannot change what was seen of the content', async t => {
+t.test('the storage cannot overwrite the size, type or checksum of a result', async t => {
   const storage: Storage = {
     open: async () => ({ async write () {}, async discard () {}, publish: async () => ({ key: 'k', size: 1, sha256: 'x' }) })
   }
@@ -300,13 +300,13 @@ t.test('the longest boundary that can be read is read', async t => {
   await checkAnswer(t, dir, await send(Buffer.from(form(filePart('a')).toString().replaceAll(BOUNDARY, boundary)), `multipart/form-data; boundary=${boundary}`), [uploaded('a')])
 })
 
-t.test('a form with text around it is read', async t => {
+t.test('text before and after the form is ignored', async t => {
   const { dir, send } = await buildUpload(t)
   const body = Buffer.concat([Buffer.from('preamble\r\n'), form(filePart('a')), Buffer.from('epilogue'.repeat(20_000))])
   await checkAnswer(t, dir, await send(body), [uploaded('a')])
 })
 
-t.test('what is no form is refused as a whole', async t => {
+t.test('a request that is no form is refused as a whole', async t => {
   const MALFORMED = 'FST_MULTI_STATUS_MALFORMED_FORM'
   const EMPTY = 'FST_MULTI_STATUS_BATCH_EMPTY'
   const nothing = 'Expected at least 1 item in the form; received 0'
@@ -337,7 +337,7 @@ t.test('the boundary may be quoted, and the type in any case', async t => {
   await checkAnswer(t, dir, await send(form(filePart('a')), `Multipart/Form-Data; charset=utf-8; Boundary="${BOUNDARY}"`), [uploaded('a')])
 })
 
-t.test('a body cut at any byte has the finished files and no half of one', async t => {
+t.test('a body that is cut at any byte keeps the finished files only', async t => {
   const contents = { a: 'first', b: '', c: 'third' }
   const parts = Object.entries(contents).map(([name, content]) => ({ name, content, bytes: filePart(name, content) }))
   const body = form(...parts.map(({ bytes }) => bytes))
@@ -410,7 +410,7 @@ t.test('a client that goes in the middle of a file leaves nothing of it', async 
   }
 })
 
-t.test('a client that goes between two files leaves only whole ones', async t => {
+t.test('a client that disconnects between two files leaves only whole ones', async t => {
   const { app, dir } = await buildUpload(t)
   const socket = await connectTo(t, app)
   const files = [filePart('a'), filePart('b')]
@@ -472,7 +472,7 @@ for (const [name, ends, expected] of [
   })
 }
 
-t.test('as many files are published at once as the storage says', async t => {
+t.test('the storage says how many files are published at once', async t => {
   for (const [publishing, expected] of [[undefined, 8], [1, 1], [3, 3]] as const) {
     let most = 0
     let now = 0
@@ -500,7 +500,7 @@ t.test('one name may be used by many files, in one request and in several at onc
   t.strictSame(await readdir(dir).then(names => names.sort()), stored.sort())
 })
 
-t.test('JSON has the same rules and results', async t => {
+t.test('the JSON form has the same rules and results', async t => {
   const { app, dir } = await buildUpload(t, { limits: { fileSize: 5, files: 9, nameBytes: 20 } })
   const base64 = (text: string) => Buffer.from(text).toString('base64')
   const invalid = (file: string | null, pointer: string, detail: string): Expected =>
@@ -573,7 +573,7 @@ t.test('Prefer: return=minimal leaves the name and the status', async t => {
   t.strictSame(answer.json(), { results: [{ file: 'a', status: 'uploaded' }, failed('', 'File name missing', 'FILE_NAME_MISSING', 422).result] })
 })
 
-t.test('an app that has @fastify/multipart keeps it, and its forms are streamed', async t => {
+t.test('an app keeps its own @fastify/multipart', async t => {
   const { app, dir, send } = await buildUpload(t, { limits: { fileSize: '2mb' } }, {
     before: async app => {
       await app.register(multipart, { limits: { fileSize: 10, files: 1 } })
@@ -606,7 +606,7 @@ t.test('an injected upload leaves no timer behind that would keep the process fr
   t.ok(timers() <= before)
 })
 
-t.test('who counts the bytes of a form costs none of its files', async t => {
+t.test('a hook that counts the bytes of a form costs none of its files', async t => {
   let bytes = 0
   const count: preHandlerHookHandler = ({ raw }, _reply, done) => {
     raw.on('data', (chunk: Buffer) => { bytes += chunk.length })
@@ -666,7 +666,7 @@ function parseAnswer (answer: string): { head: string, results: { file: string, 
   return { head: answer.slice(0, end + 2), results: JSON.parse(answer.slice(end)).results }
 }
 
-t.test('an app whose @fastify/multipart reads every form into the body leaves those of /upload alone', async t => {
+t.test('@fastify/multipart with attachFieldsToBody leaves the forms of /upload alone', async t => {
   const { dir, send } = await buildUpload(t, {}, { before: app => app.register(multipart, { attachFieldsToBody: true }) })
 
   await checkAnswer(t, dir, await send(form(filePart('a.txt'))), [uploaded('a.txt')])

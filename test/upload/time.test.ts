@@ -57,7 +57,7 @@ t.test('a client that says no more gets the results so far, and its connection i
   t.equal(answer.headers.connection, 'close')
 })
 
-t.test('with HTTP/2, a client that says no more gets the results so far, and its stream is closed', async t => {
+t.test('with HTTP/2, a client that stops sending gets the results so far, and its stream is closed', async t => {
   const warnings: Error[] = []
   const note = (warning: Error) => { warnings.push(warning) }
   process.on('warning', note)
@@ -76,7 +76,7 @@ t.test('with HTTP/2, a client that says no more gets the results so far, and its
   t.strictSame(warnings, [])
 })
 
-t.test('with HTTP/2, the stream of a client that goes on sending after its answer is closed in the end', async t => {
+t.test('with HTTP/2, the stream of a client that keeps sending after its answer is closed', async t => {
   const { app } = await buildUpload(t, { limits: { total: MEGABYTE, fileSize: MEGABYTE } }, { fastify: { http2: true } as object })
   const session = connectHttp2(await app.listen({ host: '127.0.0.1', port: 0 }))
   t.teardown(() => session.destroy())
@@ -103,7 +103,7 @@ for (const [where, rest, expected] of [
   ['in a file', filePart('cut.txt', 'begin'), [failed('cut.txt', 'Upload incomplete', 'UPLOAD_INCOMPLETE', 400, true)]],
   ['between two files', form().subarray(0, -4), []]
 ] as const) {
-  t.test(`a form that is cut ${where} is answered also when its parser says no more`, async t => {
+  t.test(`a form that is cut ${where} is answered also when the parser reports nothing`, async t => {
     const { app, dir } = await buildUpload(t, { idleTimeout: 100 })
     replace(t, Dicer.prototype, 'end', () => {})
     const socket = await open(app, 100_000)
@@ -113,7 +113,7 @@ for (const [where, rest, expected] of [
   })
 }
 
-t.test('nothing waits for a client that has gone before its form is read', async t => {
+t.test('no timer stays when a client has disconnected before its form is read', async t => {
   let isAnswered = false
   const leave: preHandlerAsyncHookHandler = async ({ raw }, reply) => {
     raw.socket.destroy()
@@ -169,7 +169,7 @@ t.test('a storage that is slower than the client is patient is not the fault of 
   await checkAnswer(t, dir, await read(socket), [uploaded('a.txt', content)])
 })
 
-t.test('what has arrived while this process was busy is not late', async t => {
+t.test('bytes that arrive while the process is busy are not late', async t => {
   const dir = t.testdir()
   const storage = disk({ dir })
   let tell = () => {}
@@ -200,7 +200,7 @@ t.test('a body without end is read no further than its budget and one file more;
   await checkAnswer(t, dir, await read(socket), [uploaded('a.txt'), failed('endless.txt', 'File too large', 'FILE_TOO_LARGE', 413)])
 })
 
-t.test('a client that goes on sending after its answer is cut off in the end', async t => {
+t.test('a client that keeps sending after its answer is disconnected', async t => {
   const { app } = await buildUpload(t, { limits: { total: MEGABYTE, fileSize: MEGABYTE } })
   const socket = await open(app)
   const chunk = (content: Buffer) => socket.write(Buffer.concat([Buffer.from(`${content.length.toString(16)}\r\n`), content, Buffer.from('\r\n')]))
@@ -216,7 +216,7 @@ t.test('a client that goes on sending after its answer is cut off in the end', a
   t.match(answer, '"code":"FILE_TOO_LARGE"')
 })
 
-t.test('a form that says itself that it is too large is refused before anything is stored', async t => {
+t.test('a form that announces too many bytes is refused before anything is stored', async t => {
   const { app, dir } = await buildUpload(t, { limits: { total: 10 } })
   const socket = await open(app, 50 * MEGABYTE)
   socket.write(filePart('a.txt'))

@@ -1,4 +1,4 @@
-// The name that a client gives to a file: answered as it was given, never a path, and refused when it could be misread.
+// Tests file names: a name is answered unchanged, never used as a path, and refused when it could be misread.
 import { readdir } from 'node:fs/promises'
 import fc from 'fast-check'
 import t from 'tap'
@@ -22,7 +22,7 @@ t.test('names that could be a path, a device or a trick are refused, and cost no
   await checkAnswer(t, dir, answer, [good('first'), ...hostile.map(notAllowed), good('last')])
 })
 
-t.test('names that are only unusual are taken and answered as they are', async t => {
+t.test('unusual names are accepted and answered unchanged', async t => {
   const unusual = [
     'a b', ' a', '.env', '-rf', '~', '$HOME', '%2e%2e%2f', 'a;b', "a'b", 'größe', '文件.png', '👩‍👩‍👧.jpg', 'é', 'e\u0301',
     'console', 'com', 'com10', 'aux-1', '__proto__', 'toString', '{}', '[object Object]', 'a\u200bb', '\ufeffa'
@@ -38,14 +38,14 @@ t.test('two names that look the same are two files', async t => {
   await checkAnswer(t, dir, answer, [uploaded('é', 'one'), uploaded('e\u0301', 'two')])
 })
 
-t.test('a name may have as many bytes as the limit says, and not one more', async t => {
+t.test('a name may have exactly as many bytes as the limit', async t => {
   const { dir, send } = await buildUpload(t)
   const names = ['a'.repeat(255), 'a'.repeat(256), `${'ü'.repeat(127)}a`, 'ü'.repeat(128), '👩'.repeat(64)]
   const answer = await send(form(...names.map(name => filePart(name))))
   await checkAnswer(t, dir, answer, names.map(name => Buffer.byteLength(name) > 255 ? tooLong(name) : uploaded(name)))
 })
 
-t.test('a name is measured by its composed form, in which a client cannot make it longer than it looks', async t => {
+t.test('the length of a name is that of its composed form (NFC)', async t => {
   const { dir, send } = await buildUpload(t, { limits: { nameBytes: 10 } })
   const names = ['e\u0301'.repeat(5), 'e\u0301'.repeat(6)]
   await checkAnswer(t, dir, await send(form(...names.map(name => filePart(name)))), [uploaded(names[0]!), tooLong(names[1]!)])

@@ -1,4 +1,4 @@
-// What a file is, by its content: its type against the declared one and the accepted ones, and its checksum.
+// Tests the type of a file, found by its content, against the declared and the accepted types; and its checksum.
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { buildUpload, checkAnswer, failed, fieldPart, filePart, form, part, uploaded, type Expected } from '../../fixtures/upload.js'
@@ -15,7 +15,7 @@ function refused (file: string, detail: string): Expected {
   return { result: { ...expected.result, errors: [{ pointer: '#/type', detail }] } }
 }
 
-t.test('the type of a file is what its content says', async t => {
+t.test('the type of a file is the type of its content', async t => {
   const { dir, send } = await buildUpload(t)
 
   const answer = await send(form(
@@ -37,7 +37,7 @@ t.test('the type of a file is what its content says', async t => {
   ])
 })
 
-t.test('a file that is of another kind than it claims fails alone', async t => {
+t.test('a file whose content contradicts its declared type fails alone', async t => {
   const { dir, send } = await buildUpload(t)
 
   const answer = await send(form(filePart('a.png', PNG, 'image/png'), filePart('b.png', ZIP, 'image/png'), filePart('c.gif', GIF, 'image/gif')))
@@ -49,7 +49,7 @@ t.test('a file that is of another kind than it claims fails alone', async t => {
   ])
 })
 
-t.test('sound and moving pictures come in the same containers, so that one may claim to be the other', async t => {
+t.test('audio and video share containers, so that one may be declared as the other', async t => {
   const wav = Buffer.from('RIFF\u0004\u0000\u0000\u0000WAVEfmt ')
   const { dir, send } = await buildUpload(t)
 
@@ -58,7 +58,7 @@ t.test('sound and moving pictures come in the same containers, so that one may c
   await checkAnswer(t, dir, answer, [uploaded('a.wav', wav, 'audio/wav'), refused('b.wav', 'declared image/png, found audio/wav')])
 })
 
-t.test('a wildcard admits only what the content proves', async t => {
+t.test('a wildcard in accept admits only files whose content is recognised', async t => {
   const { dir, send } = await buildUpload(t, { accept: ['image/*'] })
 
   const answer = await send(form(
@@ -80,7 +80,7 @@ t.test('a wildcard admits only what the content proves', async t => {
   ])
 })
 
-t.test('a type that no content can prove is admitted by its full name', async t => {
+t.test('a type without a signature is admitted by its full name', async t => {
   const { dir, send } = await buildUpload(t, { accept: ['text/plain', 'image/svg+xml', 'image/png'] })
 
   const answer = await send(form(
@@ -100,7 +100,7 @@ t.test('a type that no content can prove is admitted by its full name', async t 
   ])
 })
 
-t.test('a checksum is about the next file only, and a file that differs fails, worth another try', async t => {
+t.test('a checksum applies to the next file only, and a file that differs fails, retryable', async t => {
   const { dir, send } = await buildUpload(t)
   const sha256 = createHash('sha256').update('content').digest('hex')
 
@@ -135,7 +135,7 @@ t.test('a checksum is about the next file only, and a file that differs fails, w
   ])
 })
 
-t.test('the JSON form is held to its checksum and type too', async t => {
+t.test('the checksum and the type of a file in JSON are checked too', async t => {
   const { dir, send } = await buildUpload(t)
   const sha256 = createHash('sha256').update('content').digest('hex')
   const content = Buffer.from('content').toString('base64')

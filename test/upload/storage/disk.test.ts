@@ -1,4 +1,4 @@
-// The disk storage: whole and durable or not there, nobody else's files touched, nothing left behind.
+// Tests the disk storage: a file is whole and durable or not there, other files stay, and nothing is left behind.
 import crypto from 'node:crypto'
 import callbacks, { readdirSync, readFileSync } from 'node:fs'
 import fs, { cp, mkdir, open, readdir, readFile, readlink, rename, symlink, utimes, writeFile } from 'node:fs/promises'
@@ -25,7 +25,7 @@ const HOST = hostname().replace(/[^A-Za-z0-9-]/g, '-')
 const storageFailed = (file: string) => failed(file, 'Storage failed', 'STORAGE_FAILED', 500, true)
 const storageFull = (file: string) => failed(file, 'Storage full', 'STORAGE_FULL', 507, true)
 
-t.test('files are readable by their owner only, on their way and after', async t => {
+t.test('files are readable by their owner only, before and after they are published', async t => {
   const dir = t.testdir()
   const sink = await disk({ dir }).open(FILE)
   await sink.write(LARGE)
@@ -38,7 +38,7 @@ t.test('files are readable by their owner only, on their way and after', async t
   t.strictSame(await readdir(dir), [key])
 })
 
-t.test('a directory that is not named is refused', async t => {
+t.test('a missing directory option is refused', async t => {
   for (const [options, name, expected, received] of [
     [undefined, 'disk', 'an object of options', 'undefined'],
     ['./uploads', 'disk', 'an object of options', '"./uploads"'],
@@ -60,13 +60,13 @@ t.test('the directory is made when the app starts', async t => {
   await checkAnswer(t, dir, await send(form(filePart('a'))), [uploaded('a')])
 })
 
-t.test('a directory that cannot be made keeps the app from starting', async t => {
+t.test('a directory that cannot be made stops the app from starting', async t => {
   const dir = join(t.testdir({ file: '' }), 'file')
   const app = await build(t, { plugin: { upload: { storage: disk({ dir }) } } })
   await t.rejects(async () => app.ready(), { code: 'EEXIST' })
 })
 
-t.test('a directory that went away fails each file until it is back', async t => {
+t.test('files fail while the directory is missing', async t => {
   const { app, dir, send } = await buildUpload(t)
   await app.ready()
   await rename(dir, `${dir}-away`)
@@ -76,7 +76,7 @@ t.test('a directory that went away fails each file until it is back', async t =>
   await checkAnswer(t, dir, await send(form(filePart('a'))), [uploaded('a')])
 })
 
-t.test('what is at the target name already is never overwritten', async t => {
+t.test('an existing file under the target name is never overwritten', async t => {
   for (const [what, occupy] of Object.entries({
     'a file': (path: string) => writeFile(path, 'precious'),
     'a link to a file': async (path: string) => {
@@ -164,7 +164,7 @@ t.test('a step that fails costs the one file, and nothing of it stays', async t 
   }
 })
 
-t.test('a file that the disk took too long to publish does not appear afterwards', async t => {
+t.test('a file whose publishing takes too long does not appear afterwards', async t => {
   const handle = await handlePrototype(t.testdir())
   for (const [target, name, content] of [
     [handle, 'datasync', MEDIUM], [callbacks, 'fsync', Buffer.from('a')], [fs, 'link', MEDIUM], [handle, 'sync', MEDIUM]
@@ -185,7 +185,7 @@ t.test('a file that the disk took too long to publish does not appear afterwards
   }
 })
 
-t.test('a disk that takes a part of what it is given is given the rest', async t => {
+t.test('after a partial write, the rest is written', async t => {
   const { dir, send } = await buildUpload(t)
   const handle = await handlePrototype(dir)
   const write = handle.writev!
@@ -196,7 +196,7 @@ t.test('a disk that takes a part of what it is given is given the rest', async t
   await checkAnswer(t, dir, await send(form(filePart('a', content))), [uploaded('a', content)])
 })
 
-t.test('a file that is discarded while it is written leaves nothing, and stays away', async t => {
+t.test('a file that is discarded while it is written leaves nothing', async t => {
   for (const pieces of [1, 2, 3]) {
     await t.test(`${pieces} pieces under way`, async t => {
       const dir = t.testdir()
@@ -211,7 +211,7 @@ t.test('a file that is discarded while it is written leaves nothing, and stays a
   }
 })
 
-t.test('what fails in the middle of a large file fails the next piece, and all that follows', async t => {
+t.test('an error in the middle of a large file fails the next write, and all that follow', async t => {
   const dir = t.testdir()
   failOnce(t, await handlePrototype(dir), 'writev', 'ENOSPC')
   const sink = await disk({ dir }).open(FILE)
@@ -223,7 +223,7 @@ t.test('what fails in the middle of a large file fails the next piece, and all t
   t.strictSame(await readdir(dir), [])
 })
 
-t.test('files in many small pieces, and in few large ones, are what was written', async t => {
+t.test('files in many small or few large pieces are stored unchanged', async t => {
   const dir = t.testdir()
   for (const [size, count] of [[1, 1000], [1000, 64], [1000, 65], [256 * 1024, 1], [256 * 1024 - 1, 3], [256 * 1024 + 1, 3]] as const) {
     const content = Buffer.from(Array.from({ length: size * count }, (_, index) => index % 251))
@@ -234,7 +234,7 @@ t.test('files in many small pieces, and in few large ones, are what was written'
   }
 })
 
-t.test('names are made durable together, each by a sync that begins after it is there', async t => {
+t.test('files share the syncs of the directory, each by one that begins after it has its name', async t => {
   const { app, dir } = await buildUpload(t)
   await app.ready()
   const handle = await handlePrototype(dir)
@@ -255,7 +255,7 @@ t.test('names are made durable together, each by a sync that begins after it is 
   t.ok(syncs > 0 && syncs < 40, `${syncs} syncs for 40 files`)
 })
 
-t.test('a sync of names that fails costs those who waited for it, and no one after them', async t => {
+t.test('an error of a directory sync fails the files that waited for it, and none after them', async t => {
   const dir = t.testdir()
   failOnce(t, await handlePrototype(dir), 'sync', 'EIO')
   const storage = disk({ dir })
@@ -266,7 +266,7 @@ t.test('a sync of names that fails costs those who waited for it, and no one aft
   t.strictSame(await readdir(dir), [key])
 })
 
-t.test('the start removes what dead processes have left, and nothing else', async t => {
+t.test('the start removes temporary files of ended processes, and nothing else', async t => {
   const dir = t.testdir()
   const dead = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
   await once(dead, 'exit')
@@ -289,7 +289,7 @@ t.test('the start removes what dead processes have left, and nothing else', asyn
   t.strictSame(await readdir(dir).then(names => names.sort()), [...kept].sort())
 })
 
-t.test('the process of another user is alive', async t => {
+t.test("the temporary files of another user's process stay", async t => {
   const dir = t.testdir()
   const name = `.${KEY}.${HOST}.4000000.part`
   await writeFile(join(dir, name), '')
@@ -298,7 +298,7 @@ t.test('the process of another user is alive', async t => {
   t.strictSame(await readdir(dir), [name])
 })
 
-t.test('a leftover that goes meanwhile, or cannot be removed, does not keep the app from starting', async t => {
+t.test('a temporary file that is gone or cannot be removed does not stop the app from starting', async t => {
   const dir = t.testdir()
   const names = [1, 2].map(count => `.${KEY.slice(0, -1)}${count}.${HOST}.${2 ** 40}.part`)
   await symlink('nowhere', join(dir, names[0]!))
@@ -307,7 +307,7 @@ t.test('a leftover that goes meanwhile, or cannot be removed, does not keep the 
   t.strictSame(await readdir(dir), names)
 })
 
-t.test('a second app, thread or process on the directory leaves alone what is on its way', async t => {
+t.test('a second app, thread or process on the directory leaves files in progress alone', async t => {
   const root = t.testdir({ uploads: {} })
   const dir = join(root, 'uploads')
   const storage = disk({ dir })
@@ -335,7 +335,7 @@ async function startElsewhere (root: string, dir: string): Promise<string> {
   return `import(${tsx}).then(({ tsImport }) => tsImport(${module}, ${module})).then(({ disk }) => disk({ dir: ${JSON.stringify(dir)} }).start())`
 }
 
-t.test('uploads that end in any way leave no file open', { skip: process.platform !== 'linux' && 'needs /proc' }, async t => {
+t.test('no upload leaves a file open, whatever its outcome', { skip: process.platform !== 'linux' && 'needs /proc' }, async t => {
   const { app, dir, send } = await buildUpload(t, { limits: { fileSize: 10, files: 40 } })
   await app.ready()
   const sink = await disk({ dir }).open(FILE)

@@ -1,4 +1,4 @@
-// Uploads to S3 when something goes wrong there: the result is failed and retryable, and nothing is orphaned.
+// Tests uploads to S3 that go wrong: the result is failed and retryable, and no part or object is orphaned.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -38,7 +38,7 @@ t.test('uploads to S3', { skip }, async t => {
     t.strictSame(await parts(client), [])
   })
 
-  t.test('a wrong secret fails the file, retryable, and says nothing of why', async t => {
+  t.test('a wrong secret fails the file, retryable, and the reason stays in the log', async t => {
     const lines: LogLine[] = []
     const wrong = server.client({ credentials: { accessKeyId: 'test:tester', secretAccessKey: 'wrong' } })
     const app = await build(t, { plugin: { upload: { storage: s3({ client: wrong, bucket: BUCKET }) } }, onLog: line => lines.push(line) })
@@ -52,7 +52,7 @@ t.test('uploads to S3', { skip }, async t => {
     t.match(lines.find(({ msg }) => msg === 'item failed'), { index: 0, key: 'a.bin', err: { message: /SignatureDoesNotMatch|signature/i } })
   })
 
-  t.test('once an upload has failed, what is written later fails with the same', async t => {
+  t.test('after an upload has failed, later writes fail with the same error', async t => {
     const wrong = server.client({ credentials: { accessKeyId: 'test:tester', secretAccessKey: 'wrong' } })
     const sink = await s3({ client: wrong, bucket: BUCKET }).open({ name: 'a.bin', type: 'application/octet-stream' })
     const part = Buffer.alloc(6 * 1024 * 1024)
@@ -61,7 +61,7 @@ t.test('uploads to S3', { skip }, async t => {
     await sink.discard()
   })
 
-  t.test('a client that stalls and then goes leaves neither an object nor a part', async t => {
+  t.test('a client that stalls and disconnects leaves neither an object nor a part', async t => {
     const before = await objects(client)
     const app = await build(t, { plugin: { upload: { storage: s3({ client, bucket: BUCKET }), limits: { fileSize: '100mb' } } } })
     await app.listen({ host: '127.0.0.1', port: 0 })
@@ -134,7 +134,7 @@ t.test('a file whose answer is lost after S3 has stored it is removed before it 
   t.strictSame([...server.objects], [])
 })
 
-t.test('what cannot be removed at first is removed later, once, however often it is discarded', async t => {
+t.test('an object that cannot be removed at first is removed later, once, however often it is discarded', async t => {
   const server = await startFaultyServer(t)
   server.afterStoring = response => response.destroy()
   server.refusesDeletion = true
@@ -150,7 +150,7 @@ t.test('what cannot be removed at first is removed later, once, however often it
   t.equal(server.calls.filter(call => call === 'deleted').length, 1)
 })
 
-t.test('a file that S3 refuses is not asked to be removed', async t => {
+t.test('a file that S3 refuses is not removed again', async t => {
   const server = await startFaultyServer(t)
   server.afterStoring = response => response.writeHead(403).end()
   const sink = await s3({ client: server.client, bucket: BUCKET }).open({ name: 'a.bin', type: 'application/octet-stream' })

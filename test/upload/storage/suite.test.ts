@@ -1,4 +1,4 @@
-// Every storage does what a storage must, by the same checks.
+// Runs the checks for storages against the disk and S3.
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
