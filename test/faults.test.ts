@@ -29,7 +29,7 @@ const ROWS: Record<string, string[]> = {
     'when the client disconnects, what runs is aborted and the rest is not started',
     'a client that goes in the middle of a file leaves nothing of it',
     'a client that goes away leaves an accepted batch alone',
-    'a client that was cut off gets under its key what has become of its request',
+    'replays the answer to a client that was disconnected',
     'of a client that went away the log has no error'
   ],
   'a handler hangs': [
@@ -64,7 +64,7 @@ const ROWS: Record<string, string[]> = {
   'Redis is lost': [
     'a Redis that is killed midway and comes back costs no result',
     'without Redis an app starts, answers 503 at once, and closes',
-    'with Redis gone nothing runs, and once it is back it does'
+    'runs nothing while Redis is down, and runs again when it is back'
   ],
   'the client reads slowly': [
     'items are read no faster than results are',
