@@ -1,4 +1,4 @@
-// Tasks that keep a processor busy: in threads of their own, where even `while (true)` can be stopped.
+// Runs CPU-bound tasks in worker threads, where a timeout can stop even `while (true)`.
 import { availableParallelism } from 'node:os'
 import { Type } from '@sinclair/typebox'
 import { Piscina } from 'piscina'
@@ -7,8 +7,8 @@ import { defineTask, type TasksOptions } from '../lib/index.js'
 const filename = new URL('./cpu-worker.js', import.meta.url).href
 
 /**
- * A pool of threads, and the options of tasks that run in it. No more tasks run at a time than there are threads: one
- * that waited for a thread would have its time run already.
+ * Creates a pool of threads, and the options of tasks that run in it. At most as many tasks run as there are threads,
+ * because the timeout of a task that waits for a thread would already count.
  */
 export function createCpuTasks (threads = availableParallelism()): { options: TasksOptions, close: () => Promise<void> } {
   const pool = new Piscina({ filename, minThreads: threads, maxThreads: threads })
@@ -17,7 +17,7 @@ export function createCpuTasks (threads = availableParallelism()): { options: Ta
       payload: Type.Object({ below: Type.Integer({ minimum: 2, maximum: 10_000_000 }) }),
       output: Type.Integer(),
       timeout: 10_000,
-      // The signal ends the thread when the time is up or the task is cancelled; the pool starts another one.
+      // On a timeout or cancellation the signal ends the thread, and the pool starts another one.
       handler: ({ below }, { signal }) => pool.run(below, { name: 'countPrimes', signal })
     }),
     spin: defineTask({

@@ -1,4 +1,4 @@
-// What runs in the threads of cpu-tasks.ts.
+// The functions that cpu-tasks.ts runs in its threads.
 
 export function countPrimes (below) {
   const isComposite = new Uint8Array(below)

@@ -1,4 +1,4 @@
-// Writes the OpenAPI document of the example server to a file, or to the terminal.
+// Writes the OpenAPI document of the example server to a file, or to standard output.
 //   npm run docs -- openapi.json
 import { writeFile } from 'node:fs/promises'
 import { build } from './server.js'

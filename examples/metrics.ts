@@ -1,4 +1,4 @@
-// What becomes of items, counted for Prometheus: the plugin publishes, and knows nothing of who counts.
+// Counts batches and items for Prometheus, from the diagnostics channels of the plugin.
 import { subscribe } from 'node:diagnostics_channel'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -6,7 +6,7 @@ import { Counter, Histogram, Registry } from 'prom-client'
 import multiStatus, { bulkRoute, generic, ItemError, type BatchEvent, type ItemEvent } from '../lib/index.js'
 import { startWhenRun } from './start.js'
 
-/** Counts every batch of the process. Codes and routes are few; keys are not, and belong into the log. */
+/** Counts every batch of the process. Routes and codes are labels because they are few; keys belong in the log. */
 export function countBatches (register: Registry): void {
   const batches = new Counter({ name: 'multi_status_batches_total', help: 'Batches that have ended', labelNames: ['route', 'outcome'], registers: [register] })
   const items = new Counter({ name: 'multi_status_items_total', help: 'Items of these batches', labelNames: ['route', 'status', 'code'], registers: [register] })
@@ -23,7 +23,7 @@ export function countBatches (register: Registry): void {
   })
 }
 
-/** An app with a bulk route, and `GET /metrics` for Prometheus. */
+/** Builds an app with a bulk route, and `GET /metrics` for Prometheus. */
 export async function build (): Promise<FastifyInstance> {
   const app = Fastify()
   const register = new Registry()

@@ -1,4 +1,4 @@
-// The smallest use: one existing route, one line more. Names shorter than 10 characters are fine, longer ones are not.
+// The smallest example: one line turns a route into a bulk route. Names of less than 10 characters succeed, others fail.
 //   npx tsx examples/names.ts
 //   curl -i localhost:3000/upload -H 'content-type: application/json' -d '{"files":["a.txt","averylongname.txt"]}'
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'

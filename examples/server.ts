@@ -1,4 +1,4 @@
-// The example server: contacts, uploads with a page for them, and tasks, with their documentation.
+// The example server: contacts, uploads with a web page, tasks, and their documentation.
 //   HOST (127.0.0.1), PORT (3000), UPLOAD_DIR (./uploads), FILE_SIZE_LIMIT (10mb), TASK_TIMEOUT (1000, in ms)
 import Fastify, { type FastifyServerOptions } from 'fastify'
 import multiStatus, { disk } from '../lib/index.js'
@@ -25,7 +25,7 @@ export async function build (env: Environment = process.env, options: FastifySer
       limits: { fileSize: env.FILE_SIZE_LIMIT || '10mb' }
     },
     tasks: { handlers, timeout: Number(env.TASK_TIMEOUT || 1000) },
-    // Open to everyone: an app that asks for a token says so with components.securitySchemes and security.
+    // The example is open to everyone. An app with tokens would add components.securitySchemes and security here.
     docs: { info, openapi: { security: [], tags: [{ name: 'contacts', description: 'Creates contacts' }] } }
   })
   await app.register(contactRoutes)
@@ -33,7 +33,7 @@ export async function build (env: Environment = process.env, options: FastifySer
   return app
 }
 
-/** What to try first, for the address the server is at. */
+/** The commands to try first, for the address of the server. */
 export function welcome (address: string): string {
   return `Swagger UI: ${address}/documentation
 Upload page: ${address}/upload-page/

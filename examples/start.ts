@@ -1,18 +1,18 @@
-// Starts an example when it is run, and not when a test imports it.
+// Starts an example if it is the main program, not if a test imports it.
 import { pathToFileURL } from 'node:url'
 import type { FastifyInstance } from 'fastify'
 
-/** Where an example listens: HOST (127.0.0.1), PORT (3000). */
+/** The address of an example: HOST (127.0.0.1), PORT (3000). */
 export function whereToListen ({ HOST, PORT }: Record<string, string | undefined>) {
   return { host: HOST || '127.0.0.1', port: Number(PORT || 3000) }
 }
 
 /**
- * Listens, says so, and closes when the process is asked to end.
- * @param url of the module that may be the program itself
- * @param build makes the app
- * @param welcome what to print, given the address
- * @returns what closes the app; undefined when the module is not the program
+ * Listens, prints the welcome, and closes when the process gets a signal to end.
+ * @param url the URL of the calling module
+ * @param build builds the app
+ * @param welcome returns the text to print for an address
+ * @returns a function that closes the app; undefined if the module is not the main program
  */
 export async function startWhenRun (
   url: string, build: () => Promise<FastifyInstance>, welcome = (address: string) => address

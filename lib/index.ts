@@ -1,4 +1,4 @@
-// Exports only.
+// The public API of the package. Exports only.
 export { fastifyMultiStatus, fastifyMultiStatus as default } from './plugin.js'
 export type { FastifyMultiStatusOptions } from './options.js'
 export type { RouteInfo } from './batch/guard.js'

@@ -1,4 +1,4 @@
-// What holds of the core whatever happens: thousands of random batches, and what must be true of every one.
+// Properties of the core that hold for thousands of random batches.
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import type { ServerResponse } from 'node:http'
@@ -19,17 +19,17 @@ import { anyFate, createClock, isPossible, meet, type Clock, type Fate } from '.
 import { anyGiven, type Given } from './fixtures/given.js'
 import { noteUnhandled, timers, turns } from './fixtures/leaks.js'
 
-// The tests look at the timers of the whole process.
+// One test at a time, because the tests count the timers of the whole process.
 t.jobs = 1
 
-/** Waits until nothing is left of the work of a run before, which takes no second; what takes longer is nobody's work any more. */
+/** Waits until the timers of earlier runs are gone. */
 async function settleDown (): Promise<void> {
   for (const end = Date.now() + 10_000; timers() > 0; await new Promise(resolve => setImmediate(resolve))) {
     assert.ok(Date.now() < end, 'no timer is left')
   }
 }
 
-/** Where the items come from; some sources break after the last one. */
+/** The source of the items. Some sources throw after the last item. */
 const SOURCES = {
   array: (fates: Fate[]) => fates,
   iterable: (fates: Fate[]) => fates.values(),
@@ -68,18 +68,18 @@ const anyPlan: fc.Arbitrary<Plan> = fc.record({
   abortAfter: fc.option(fc.nat(8), { nil: undefined, freq: 3 })
 }).map(plan => plan.timeout === undefined && plan.abortAfter === undefined ? { ...plan, fates: plan.fates.filter(({ how }) => how !== 'hang') } : plan)
 
-/** A batch in progress, and what is seen of it. */
+/** A batch in progress, and what the test observes. */
 interface Watched {
   readonly options: SettleOptions<Fate>
   readonly clock: Clock
   readonly signal: AbortSignal
-  /** The items that have been started and not been delivered. */
+  /** The items that have started and are not delivered yet. */
   readonly running: Set<number>
-  /** What was seen that must not be. */
+  /** The violations that were observed. */
   readonly faults: string[]
   failures: number
   worker (fate: Fate, context: WorkerContext): unknown
-  /** To be called when the batch has ended: looks at what it has left behind. */
+  /** Checks after the end of the batch that it has left nothing behind. */
   end (): Promise<void>
 }
 
@@ -114,13 +114,13 @@ function watch ({ concurrency, timeout, isPerItem, retries, backoff, stopAfter, 
   return watched
 }
 
-/** Looks at every outcome of a batch, in the order of the items. */
+/** Checks every outcome of a batch, in the order of the items. */
 function expectTruth (plan: Plan, outcomes: Outcome<unknown>[], { signal }: Watched): void {
   const { fates, source, retries, timeout, stopAfter } = plan
   const isBroken = source.endsWith('broken')
   const isAborted = signal.aborted
   const size = fates.length + Number(isBroken)
-  // A source that has to be waited for is not read on after an abort.
+  // An asynchronous source is not read any more after an abort.
   if (!isAborted || !source.startsWith('async')) assert.equal(outcomes.length, size)
   assert.ok(outcomes.length <= size)
   for (const [index, outcome] of Array.from(outcomes).entries()) {
@@ -135,12 +135,12 @@ function isBreak (outcome: Outcome<unknown>): boolean {
   return outcome.status === 'rejected' && (outcome.reason as Error).message === 'broken'
 }
 
-/** Only where items are asked for their time, one can say nonsense. */
+/** Only a function that returns the timeout of an item can return an invalid one. */
 function fateIn ({ isPerItem }: Plan, fate: Fate): Fate {
   return !isPerItem && fate.how === 'no time' ? { ...fate, how: 'return' } : fate
 }
 
-t.test('settle: one possible outcome for each item, in order, and nothing is left behind', async t => {
+t.test('settle: returns one valid outcome for each item in order, and leaves nothing behind', async t => {
   const unhandled = noteUnhandled(t)
   await fc.assert(fc.asyncProperty(anyPlan, async plan => {
     const watched = watch(plan)
@@ -152,13 +152,13 @@ t.test('settle: one possible outcome for each item, in order, and nothing is lef
   t.strictSame(unhandled, [])
 })
 
-/** How the one who takes the outcomes takes them: at once or after some milliseconds; or not at all, from the nth on. */
+/** How outcomes are consumed: at once, after some milliseconds, or with an error from the nth on. */
 const anyTaker = fc.record({
   ms: fc.option(fc.nat(2), { nil: undefined }),
   fails: fc.option(fc.record({ from: fc.nat(10), isLate: fc.boolean() }), { nil: undefined, freq: 3 })
 })
 
-t.test('settleEach: never more items in hand than allowed, each delivered once, also to who is slow or fails', async t => {
+t.test('settleEach: keeps to the concurrency, and delivers each item once, also to a slow or failing consumer', async t => {
   const unhandled = noteUnhandled(t)
   await fc.assert(fc.asyncProperty(anyPlan, anyTaker, async (plan, { ms, fails }) => {
     const watched = watch(plan)
@@ -221,7 +221,7 @@ function countsOf ({ headers, body }: { headers: Result, body: string }): { coun
 
 const anyKey = fc.oneof(fc.integer(), fc.string({ unit: 'binary', maxLength: 8 }))
 
-/** An item of a request: valid, or with its key but otherwise wrong. */
+/** An item of a request: valid, or invalid with a valid key. */
 const anyItem = fc.record({ id: anyKey, isValid: fc.boolean(), given: anyGiven })
 const anyItems = fc.uniqueArray(anyItem, { minLength: 1, maxLength: 12, selector: ({ id }) => id })
 
@@ -253,7 +253,7 @@ t.test('a number is answered as JSON.stringify writes it', async t => {
   }))
 })
 
-/** How a handler gives its results: as it should, or not. */
+/** How a handler returns its results: correctly or not. */
 const GIVE = {
   array: (all: unknown[]) => all,
   async: (all: unknown[]) => later(all, () => ({ done: true, value: undefined })),
@@ -265,7 +265,7 @@ const GIVE = {
   nothing: () => undefined as never
 }
 
-t.test('reply.multiStatus: one result for each item of the request in its order, whatever a handler gives', async t => {
+t.test('reply.multiStatus: sends one result for each item in request order, whatever the handler returns', async t => {
   let give = (): unknown => undefined
   const app = await build(t)
   app.post('/', { schema: { body: Type.Array(Job) }, config: { multiStatus: contract } }, (_request, reply) => { reply.multiStatus(give() as never) })
@@ -282,14 +282,14 @@ t.test('reply.multiStatus: one result for each item of the request in its order,
       const isSuccess = status === 'done'
       if (!isSuccess) assert.ok(status === 'failed' && typeof rest.why === 'string', `result ${index} is neither`)
       if (minimal && isSuccess) assert.deepEqual(Object.keys(rest), ['id'])
-      // Outcomes that do not say whose they are can only be taken in the order in which they come.
+      // Outcomes without a key are matched by their order.
       if (isSuccess && way !== 'last first') assert.ok(isValid && given.isSuccess, `result ${index} succeeds, which its item has not`)
       if (['array', 'async', 'broken'].includes(way)) assert.equal(isSuccess, isValid && given.isSuccess, `result ${index} has the wrong status`)
     }
   }), { numRuns: 1000 })
 })
 
-t.test('reply.multiStatus: without a contract, one result for each that is given', async t => {
+t.test('reply.multiStatus: sends one result for each given result without a contract', async t => {
   let given: unknown[] = []
   const app = await build(t)
   app.post('/', (_request, reply) => { reply.multiStatus(given) })
@@ -363,7 +363,7 @@ t.test('the serializer: always JSON, one result for each, with its key, and as m
   ), { numRuns: 1500 })
 })
 
-/** How the routes run their items. Without a time limit, items that hang need a client who goes away. */
+/** The options of the routes. Without a timeout, only a client that disconnects ends items that hang. */
 const HOW = {
   '/timed': { concurrency: 3, timeout: 4, retries: 0 },
   '/retried': { concurrency: 8, timeout: 3, retries: 1, backoff: 1 },
@@ -371,10 +371,10 @@ const HOW = {
   '/patient': { concurrency: 4, retries: 0 }
 }
 
-/** An item of a request, which may be invalid, and what its handler does with it. */
+/** An item of a request, valid or not, and the behaviour of its handler. */
 interface Sent { readonly isValid: boolean, readonly fate: Fate }
 
-/** What a success can carry, every other time. */
+/** The data of a success, in half of the cases. */
 const anyValue = fc.oneof(fc.integer().map(n => ({ n })), fc.anything())
 const anySent: fc.Arbitrary<Sent> = fc.record({
   isValid: fc.nat(5).map(Boolean),
@@ -392,7 +392,7 @@ const anyCall: fc.Arbitrary<Call> = fc.record({
   ? { ...call, sent: call.sent.filter(({ fate, isValid }) => fate.how !== 'hang' || !isValid) }
   : call).filter(({ sent }) => sent.length > 0)
 
-/** The results of a stream in the order of their items, when every item has one and the summary is right. */
+/** The results of a stream in item order. Checks that every item has one and that the summary is right. */
 function readStream (body: string): Result[] {
   const lines = body.trimEnd().split('\n').map(line => JSON.parse(line) as Result)
   const { summary } = lines.pop() as { summary: Result }
@@ -404,7 +404,7 @@ function readStream (body: string): Result[] {
   return results
 }
 
-/** Whether an item may, and whether it must, have succeeded. */
+/** Whether an item may succeed, and whether it must. */
 function expectedOf ({ isValid, fate }: Sent, { retries, ...how }: { retries: number, stopAfter?: number }): { may: boolean, must: boolean } {
   const isGood = Number.isInteger((fate.value as Result | null | undefined)?.n)
   const circumstances = { retries, timeout: undefined, isAborted: false, isStopped: false }
@@ -412,7 +412,7 @@ function expectedOf ({ isValid, fate }: Sent, { retries, ...how }: { retries: nu
   return { may, must: may && how.stopAfter === undefined && fate.failures === 0 && (fate.ms === undefined || fate.how !== 'resolve') }
 }
 
-t.test('bulkRoute: one true result for each item, as JSON and as a stream, and nothing left behind, also when the client goes', async t => {
+t.test('bulkRoute: returns one true result for each item in JSON and in a stream, and leaves nothing behind, also if the client disconnects', async t => {
   const unhandled = noteUnhandled(t)
   const app = await build(t)
   const clock = createClock()
@@ -446,7 +446,7 @@ t.test('bulkRoute: one true result for each item, as JSON and as a stream, and n
   await fc.assert(fc.asyncProperty(anyCall, async one => {
     sent = one.sent
     const response = await call(one)
-    // Nobody is there to hear it.
+    // The client is gone.
     if (response === undefined) return
     assert.equal(timers(), clock.open, 'no timers but those of the work itself')
     assert.equal(response.statusCode, 207)
@@ -463,7 +463,7 @@ t.test('bulkRoute: one true result for each item, as JSON and as a stream, and n
   t.strictSame(unhandled, [])
 })
 
-/** Keys that look alike in one way or another: where they begin, where they end, in all but one character. */
+/** Similar keys: with the same start, the same end, or all but one character the same. */
 const anyAlike = fc.tuple(fc.constantFrom('', 'user-', 'x'.repeat(40)), fc.nat(99), fc.constantFrom('', '@example.org', 'y'.repeat(40)), fc.nat(3))
   .map(([before, number, between, last]) => `${before}${number}${between}${last}`)
 const anyKeys = fc.oneof(
@@ -473,7 +473,7 @@ const anyKeys = fc.oneof(
   fc.integer({ min: 8190, max: 8194 }).chain(count => fc.nat(count - 1).map(twice => Array.from({ length: count + 1 }, (_, index) => `${(index === count ? twice : index) * 7919}`)))
 )
 
-t.test('a batch is refused if two of its items have the same key, and only then', async t => {
+t.test('refuses a batch exactly if two of its items have the same key', async t => {
   const app = await build(t)
   app.route(bulkRoute({ url: '/jobs', contract, item: Job, maxItems: 10_000, handler: () => ({ n: 1 }) }))
   await app.ready()
@@ -486,7 +486,7 @@ t.test('a batch is refused if two of its items have the same key, and only then'
 
 const LIMITS = { maxItems: 6, maxLineBytes: 24 }
 
-/** The bytes of one line: an item, nearly one, or what is none, perhaps too long. */
+/** The bytes of one line: an item, something similar, or something else, perhaps too long. */
 const anyLine = fc.oneof(
   fc.record({ id: anyKey, n: fc.integer() }).map(item => Buffer.from(JSON.stringify(item))),
   fc.jsonValue().map(value => Buffer.from(JSON.stringify(value))),
@@ -494,7 +494,7 @@ const anyLine = fc.oneof(
   fc.constantFrom('', ' ', '{', '"é😀"', 'x'.repeat(24), 'x'.repeat(25), ' '.repeat(25)).map(text => Buffer.from(text))
 )
 
-/** What must become of each line, read in the most simple way. */
+/** The expected item of each line, by a simple reader. */
 function readSimply (lines: Buffer[], isValid: (item: unknown) => boolean): (string | undefined)[] {
   const isEmpty = (line: Buffer) => line.length <= LIMITS.maxLineBytes && line.toString().trim() === ''
   return lines.filter(line => !isEmpty(line)).map((line, index) => {
@@ -508,7 +508,7 @@ function readSimply (lines: Buffer[], isValid: (item: unknown) => boolean): (str
   })
 }
 
-t.test('NDJSON: the same items wherever it is cut and however many ask at a time', async () => {
+t.test('NDJSON: reads the same items however the bytes are split and however many readers there are', async () => {
   const compile = createCompiler()
   const rules = { ...compileKeyRules(contract, compile), validateItem: compile(Job), parse: JSON.parse }
   const cuts = fc.array(fc.nat(200), { maxLength: 12 })
@@ -533,7 +533,7 @@ t.test('NDJSON: the same items wherever it is cut and however many ask at a time
 const token = fc.stringMatching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,10}$/)
 const space = fc.constantFrom('', ' ', '\t', '  ')
 
-/** A preference as it is meant, and as it may be written. */
+/** A preference, and one way to write it. */
 const anyPreference = fc.record({ name: token, value: fc.option(fc.oneof(token, fc.stringMatching(/^[ -~]{0,10}$/))), asText: fc.boolean(), space, parameters: fc.constantFrom('', ';', ';a', '; a=b', ';a="x,y;z"') })
 
 function writePreference ({ name, value, asText, space, parameters }: typeof anyPreference extends fc.Arbitrary<infer P> ? P : never): string {
@@ -543,7 +543,7 @@ function writePreference ({ name, value, asText, space, parameters }: typeof any
   return `${space}${name}${space}=${space}${written}${space}${parameters}`
 }
 
-t.test('Prefer: what is written is read, the first of two with one name, and nothing is ever an error', async () => {
+t.test('Prefer: reads every written preference, takes the first of two with one name, and never throws', async () => {
   fc.assert(fc.property(fc.array(anyPreference, { maxLength: 6 }), fc.boolean(), (preferences, isSplit) => {
     const written = preferences.map(writePreference)
     const read = parsePrefer(isSplit ? written : written.join(','))

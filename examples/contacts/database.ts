@@ -1,4 +1,4 @@
-// The contacts in PostgreSQL: one statement for one contact, and what its failure means to a client.
+// Stores contacts in PostgreSQL, and translates database errors into item errors.
 import { PGlite, type Transaction } from '@electric-sql/pglite'
 import { ItemError } from '../../lib/index.js'
 import type { Contact, ContactChange, NewContact } from './contracts.js'
@@ -10,20 +10,26 @@ const SCHEMA = `
 
 const COLUMNS = 'contact_id AS "contactId", email, name'
 
-/** PostgreSQL in this process, by PGlite; `dir` is where it keeps its files, none for a database in memory. */
+/** Opens PostgreSQL in this process, with PGlite. Without `dir` the database is in memory. */
 export async function openDatabase (dir?: string): Promise<PGlite> {
   const db = await PGlite.create(dir)
   await db.exec(SCHEMA)
   return db
 }
 
-/** @throws ItemError 409, EMAIL_TAKEN */
+/**
+ * Inserts a contact.
+ * @throws ItemError 409, EMAIL_TAKEN
+ */
 export async function insertContact (tx: Transaction, { email, name }: NewContact): Promise<{ contactId: number }> {
   const { rows } = await unlessTaken(tx.query<Contact>(`INSERT INTO contacts (email, name) VALUES ($1, $2) RETURNING ${COLUMNS}`, [email, name]))
   return { contactId: rows[0]!.contactId }
 }
 
-/** @throws ItemError 404, CONTACT_NOT_FOUND, or 409, EMAIL_TAKEN */
+/**
+ * Updates a contact.
+ * @throws ItemError 404, CONTACT_NOT_FOUND, or 409, EMAIL_TAKEN
+ */
 export async function updateContact (tx: Transaction, { contactId, email, name }: ContactChange): Promise<Contact> {
   const { rows } = await unlessTaken(tx.query<Contact>(
     `UPDATE contacts SET email = coalesce($2, email), name = coalesce($3, name) WHERE contact_id = $1 RETURNING ${COLUMNS}`,
@@ -32,7 +38,10 @@ export async function updateContact (tx: Transaction, { contactId, email, name }
   return rows[0] ?? notFound()
 }
 
-/** @throws ItemError 404, CONTACT_NOT_FOUND */
+/**
+ * Deletes a contact.
+ * @throws ItemError 404, CONTACT_NOT_FOUND
+ */
 export async function deleteContact (tx: Transaction, contactId: number): Promise<void> {
   const { affectedRows } = await tx.query('DELETE FROM contacts WHERE contact_id = $1', [contactId])
   if (affectedRows === 0) notFound()
@@ -49,7 +58,7 @@ function notFound (): never {
 
 const UNIQUE_VIOLATION = '23505'
 
-/** Leaves it to the index to find conflicts, because to look before would miss who comes between. */
+/** Lets the unique index find conflicts. A query before the insert would miss concurrent requests. */
 async function unlessTaken<T> (query: Promise<T>): Promise<T> {
   try {
     return await query

@@ -1,4 +1,4 @@
-// The simplest bulk route of one's own: contacts in memory, each created or not, with a contract in its own words.
+// A simple bulk route with a contract of its own: it creates contacts in memory.
 import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { bulkRoute, defineContract, ItemError } from '../../lib/index.js'
@@ -18,7 +18,7 @@ const contacts = defineContract({
   data: Type.Object({ contactId: Type.Integer({ examples: [1] }) })
 })
 
-/** `POST /contacts` on a store in memory. */
+/** Adds `POST /contacts`, with a store in memory. */
 export async function contactRoutes (app: FastifyInstance) {
   const store = new Map<string, Static<typeof Contact>>()
 

@@ -1,4 +1,4 @@
-// The routes of contacts: create, change and delete many at a time, and list them.
+// The routes of contacts: create, update and delete many at once, and list them.
 import type { PGlite, Transaction } from '@electric-sql/pglite'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type, type TSchema } from '@sinclair/typebox'
@@ -11,15 +11,15 @@ import { applyEach } from './transaction.js'
 const DESCRIPTION = 'All items share one transaction, each in a savepoint: one that fails costs no other. ' +
   'With `Prefer: handling=strict` it is all or nothing: if any item fails, all are undone, and those that had worked say `ROLLED_BACK`.'
 
-/** How Fastify answers a query that is none. */
+/** The schema of Fastify's error response for an invalid query. */
 const BadRequest = Type.Object({ statusCode: Type.Integer(), code: Type.String(), error: Type.String(), message: Type.String() })
 
-/** What the document says of a route that takes many contacts, or numbers of contacts. */
+/** The OpenAPI schema of a route with many contacts, or many ids of contacts. */
 const schemaOf = <T extends TSchema>(operationId: string, summary: string, item: T) =>
   ({ operationId, summary, description: DESCRIPTION, tags: ['contacts'], body: Type.Array(item, { minItems: 1, maxItems: 1000 }) })
 
 export const contactRoutes: FastifyPluginAsyncTypebox<{ db: PGlite }> = async (app, { db }) => {
-  /** Answers what became of each item of the request, after commit. */
+  /** Runs the work for each item in one transaction, and answers after the commit. */
   const answer = async <T, R>(request: FastifyRequest, reply: FastifyReply, items: T[], work: (tx: Transaction, item: T) => Promise<R>) =>
     reply.multiStatus(await applyEach(db, items, work, {
       allOrNothing: readPreferences(request).strict,
@@ -36,7 +36,7 @@ export const contactRoutes: FastifyPluginAsyncTypebox<{ db: PGlite }> = async (a
     schema: schemaOf('updateContacts', 'Change several contacts', ContactChange)
   }, (request, reply) => answer(request, reply, request.body, updateContact))
 
-  // Not DELETE, because what the body of one means is not defined (RFC 9110 section 9.3.5), and proxies drop it.
+  // Not DELETE, because its body has no defined meaning (RFC 9110 section 9.3.5), and proxies drop it.
   app.post('/contacts/delete', {
     config: { multiStatus: deleted },
     schema: schemaOf('deleteContacts', 'Delete several contacts', ContactKey)

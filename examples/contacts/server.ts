@@ -1,4 +1,4 @@
-// An application on a real database: contacts in PostgreSQL, which runs in this process and needs nothing installed.
+// An application with contacts in PostgreSQL. The database runs in this process, so nothing must be installed.
 //   npx tsx examples/contacts/server.ts
 //   HOST (127.0.0.1), PORT (3000), DATABASE_DIR (./contacts-db)
 import type { PGlite } from '@electric-sql/pglite'
@@ -16,7 +16,10 @@ const info = {
   license: { name: 'MIT', identifier: 'MIT' }
 }
 
-/** @param db is closed with the app */
+/**
+ * Builds the application.
+ * @param db the database; closed with the app
+ */
 export async function build (db: PGlite, options: FastifyServerOptions = { logger: { level: 'warn' } }) {
   const app = Fastify(options)
   app.addHook('onClose', () => db.close())
@@ -29,7 +32,7 @@ export async function build (db: PGlite, options: FastifyServerOptions = { logge
   return app
 }
 
-/** What to try first, for the address the server is at. */
+/** The commands to try first, for the address of the server. */
 export function welcome (address: string): string {
   const json = "-H 'content-type: application/json'"
   const two = '[{"email":"ada@example.org","name":"Ada"},{"email":"Ada@example.org","name":"Ada again"}]'

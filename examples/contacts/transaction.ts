@@ -1,19 +1,19 @@
-// Many items in one transaction, each in a savepoint of its own, so that one that fails takes no other with it.
+// Runs many items in one transaction, each in its own savepoint, so that one failure does not undo the others.
 import type { PGlite, Transaction } from '@electric-sql/pglite'
 import { ItemError } from '../../lib/index.js'
 
 export interface TransactionOptions {
-  /** Whether one failure undoes everything. */
+  /** Whether one failure rolls back everything. */
   allOrNothing: boolean
-  /** Undoes everything when it aborts. */
+  /** Rolls back everything when it aborts. */
   signal: AbortSignal
 }
 
 /**
- * Resolves, once the transaction is committed or rolled back, with what became of each item. One item at a time,
- * because savepoints of one connection nest; and without a time limit of its own for each, because a statement that
- * nobody waits for any more would still be in the transaction: that is for `statement_timeout` of a server to say.
- * @throws what keeps the transaction itself from going on; then nothing was done
+ * Resolves with the outcome of each item, after the commit or rollback. Runs one item at a time, because savepoints of one
+ * connection nest. Items have no timeout, because a statement that timed out would still run in the transaction; use the
+ * server's `statement_timeout` for that.
+ * @throws an error of the transaction itself; then nothing was done
  */
 export function applyEach<T, R> (
   db: PGlite, items: readonly T[], work: (tx: Transaction, item: T) => Promise<R>, { allOrNothing, signal }: TransactionOptions
@@ -28,7 +28,7 @@ export function applyEach<T, R> (
   })
 }
 
-/** What the work throws is its outcome; what the savepoint throws ends the transaction, which cannot be trusted then. */
+/** Runs the work in a savepoint. An error of the work is its outcome; an error of the savepoint ends the transaction. */
 async function inSavepoint<R> (tx: Transaction, work: () => Promise<R>): Promise<PromiseSettledResult<R>> {
   await tx.exec('SAVEPOINT item')
   const [outcome] = await Promise.allSettled([work()])

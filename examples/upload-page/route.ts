@@ -1,9 +1,9 @@
-// A page that uploads files, served as it lies in public/.
+// Serves the upload page from public/.
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 
-/** `GET /upload-page/` */
+/** Adds `GET /upload-page/`. */
 export async function uploadPage (app: FastifyInstance) {
   await app.register(fastifyStatic, {
     root: fileURLToPath(new URL('public', import.meta.url)),

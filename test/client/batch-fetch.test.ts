@@ -1,4 +1,4 @@
-// batchFetch: calls that travel together, each with a Response of its own.
+// batchFetch: sends the calls of one tick as one batch.
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -26,7 +26,7 @@ async function start (t: Test, options: BatchFetchOptions = {}, before?: (app: F
   return { app, base, batches, fetch: batchFetch(`${base}/batch`, { fetch: watched, ...options }) }
 }
 
-t.test('the calls of one tick are one batch, and each has its own answer', async t => {
+t.test('sends the calls of one tick as one batch, and answers each call', async t => {
   const { base, batches, fetch } = await start(t)
 
   const responses = await Promise.all([
@@ -47,7 +47,7 @@ t.test('the calls of one tick are one batch, and each has its own answer', async
   t.equal(batches.length, 2)
 })
 
-t.test('every body arrives as it was given, both ways', async t => {
+t.test('carries every kind of body unchanged in both directions', async t => {
   const { fetch } = await start(t)
   const bytes = Uint8Array.from({ length: 200_000 }, (_, index) => index % 251)
   const form = new FormData()
@@ -68,7 +68,7 @@ t.test('every body arrives as it was given, both ways', async t => {
   ])
 })
 
-t.test('an answer is the very text that its route gave, unless it is JSON', async t => {
+t.test('returns the exact text of a response that is not JSON', async t => {
   const answers = [
     ['application/x-ndjson', '{"a": 1}\n{"a": 2}\n'], ['text/json', '{"a": 1}'], ['text/plain; of=json', '"a"'], ['application/jsonl', '{"a": 1}\n'],
     ['application/json-seq', 'a "b"'], ['application/vnd.api+json', '{"a":1}'], ['application/json', '"{\\"a\\":1}"']
@@ -82,14 +82,14 @@ t.test('an answer is the very text that its route gave, unless it is JSON', asyn
   t.strictSame(await Promise.all(responses.map(response => response.text())), answers.map(([, text]) => text))
 })
 
-t.test('more calls than maxItems are several batches', async t => {
+t.test('splits more calls than maxItems into several batches', async t => {
   const { batches, fetch } = await start(t, { maxItems: 2 })
   const responses = await Promise.all(['1', '2', '3', '4', '5'].map(id => fetch(`/contacts/${id}`)))
   t.strictSame(batches.map(batch => batch.length), [2, 2, 1])
   t.strictSame(await Promise.all(responses.map(async response => (await response.json() as { id: string }).id)), ['1', '2', '3', '4', '5'])
 })
 
-t.test('a window collects the calls of several ticks', async t => {
+t.test('collects the calls of several ticks in a window', async t => {
   const { batches, fetch } = await start(t, { window: 200 })
   const first = fetch('/contacts/1')
   await new Promise(resolve => setTimeout(resolve, 1))
@@ -97,7 +97,7 @@ t.test('a window collects the calls of several ticks', async t => {
   t.equal(batches.length, 1)
 })
 
-t.test('a call that is aborted rejects alone', async t => {
+t.test('rejects only the aborted call', async t => {
   const hang = new AbortController()
   const { batches, fetch } = await start(t, {}, app => {
     app.addHook('onRequest', async ({ url }) => { if (url === '/contacts/2') hang.abort('too slow') })
@@ -117,7 +117,7 @@ t.test('a call that is aborted rejects alone', async t => {
   t.strictSame(batches.map(batch => batch.map(({ url }) => url)), [['/contacts/2', '/contacts/3']], 'what is aborted before is not sent')
 })
 
-t.test('when the batch fails, all of its calls do', async t => {
+t.test('rejects all calls when the batch fails', async t => {
   const { app, base, fetch } = await start(t, {}, app => {
     app.addHook('onRequest', async ({ url, headers }, reply) => { if (url === '/batch' && headers['x-no']) return reply.code(429).send({ a: 1 }) })
   })
@@ -129,14 +129,14 @@ t.test('when the batch fails, all of its calls do', async t => {
   for (const outcome of await Promise.allSettled([fetch('/contacts/1'), fetch('/contacts/2')])) t.equal(outcome.status, 'rejected')
 })
 
-t.test('headers of the batch are inherited, and can be made anew for each', async t => {
+t.test('sends the headers of the batch, also from a function', async t => {
   let count = 0
   const { fetch } = await start(t, { headers: () => ({ authorization: `Bearer ${++count}` }) })
   const who = async () => (await (await fetch('/who')).json() as { authorization: string }).authorization
   t.strictSame([await who(), await who()], ['Bearer 1', 'Bearer 2'])
 })
 
-t.test('only paths of the server of the batch can be called', async t => {
+t.test('rejects URLs of other origins', async t => {
   const { base, batches, fetch } = await start(t)
   await t.rejects(fetch('http://example.org/contacts/1'), { name: 'TypeError', message: `Not at ${base}: http://example.org/contacts/1` })
   await t.rejects(fetch(`${base}0/contacts/1`), TypeError)
@@ -144,7 +144,7 @@ t.test('only paths of the server of the batch can be called', async t => {
   t.throws(() => batchFetch('/batch'), { code: 'ERR_INVALID_URL' }, 'without a page there is no host')
 })
 
-t.test('in a page, a path alone is one of its host', async t => {
+t.test('resolves a path against the page in a browser', async t => {
   const { base } = await start(t)
   Object.assign(globalThis, { location: { href: `${base}/page` } })
   t.teardown(() => { delete (globalThis as { location?: unknown }).location })

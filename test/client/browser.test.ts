@@ -1,4 +1,4 @@
-// The client in a real browser, at a real server.
+// The client in Chromium, with a real server.
 import { join } from 'node:path'
 import { build as bundle } from 'esbuild'
 import t from 'tap'
@@ -13,7 +13,7 @@ const lines = ['{"index":1,"taskId":2,"status":"failed","reason":"Zeit","retryab
 const summary = '{"summary":{"total":2,"succeeded":1,"failed":1}}'
 const event = (index: number) => `id: ${index}\nevent: result\ndata: ${JSON.stringify({ index, result: body.tasks[index], summary: { total: 2, succeeded: 1, failed: index, pending: 1 - index } })}\n\n`
 
-t.test('streams, events, polls and retries', { skip: skipUnless(await hasBrowser(), 'Chromium') }, async t => {
+t.test('reads streams and events, polls and retries in a browser', { skip: skipUnless(await hasBrowser(), 'Chromium') }, async t => {
   const { outputFiles: [client] } = await bundle({
     entryPoints: [join(root, 'lib/client/index.ts')], bundle: true, minify: true, format: 'esm', platform: 'browser', write: false
   })

@@ -1,4 +1,4 @@
-// The client: telling failures from successes, typed by the union of any contract; and what it weighs in a browser.
+// partition and assertAllSucceeded, and the size of the client in a browser.
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { Type, type Static } from '@sinclair/typebox'
@@ -9,7 +9,7 @@ import { assertAllSucceeded, partition, PartialFailureError, type AnyResult } fr
 import { defineContract, generic, tasks, uploads } from '../../schemas/index.js'
 import { root } from '../fixtures/root.js'
 
-/** Does not compile unless the two types are the same. */
+/** Compiles only if the two types are the same. */
 function same<A, B> (..._: (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? [] : ['the types differ']) {}
 
 const contacts = defineContract({
@@ -31,7 +31,7 @@ const body: ContactsBody = {
   results: [{ email: 'a@x.org', status: 'created', contactId: 1 }, rejected, busy, { email: 'd@x.org', status: 'updated', at: 'now' }]
 }
 
-t.test('partition parts the results of the built-in contracts, whatever their envelope, typed by their unions', async t => {
+t.test('separates the results of the built-in contracts, with their types', async t => {
   const items: Static<typeof generic.schemas.body> = { results: [{ id: 1, status: 'success' }, { id: 2, status: 'error', message: 'Invalid data' }] }
   const files: Static<typeof uploads.schemas.body> = { results: [{ file: 'a.png', status: 'uploaded', size: 1 }, { file: 'b.png', status: 'failed', error: 'Too large', retryable: true }] }
   const jobs: Static<typeof tasks.schemas.body> = { tasks: [{ taskId: 101, status: 'completed' }, { taskId: 102, status: 'failed', reason: 'Timeout', retryable: true }] }
@@ -48,7 +48,7 @@ t.test('partition parts the results of the built-in contracts, whatever their en
   t.equal(partition(jobs).failed[0]!.output, undefined)
 })
 
-t.test('partition knows the failures of any contract by what the plugin puts into them', async t => {
+t.test('recognises the failures of any contract by their statusCode and code', async t => {
   const { succeeded, failed, retryable } = partition(body)
 
   t.strictSame(succeeded, [body.results[0], body.results[3]])
@@ -58,7 +58,7 @@ t.test('partition knows the failures of any contract by what the plugin puts int
   same<typeof succeeded, Exclude<Contact, Rejected>[]>()
 })
 
-t.test('with the word for failure, also failures that a handler worded without a code are known', async t => {
+t.test('recognises failures without a code by the given word', async t => {
   const bare: Rejected = { email: 'e@x.org', status: 'rejected', message: 'No' }
   const { succeeded, failed } = partition({ results: [...body.results, bare] }, { failure: 'rejected' })
 
@@ -70,7 +70,7 @@ t.test('with the word for failure, also failures that a handler worded without a
   partition(body, { failure: 'failed' })
 })
 
-t.test('results that are told apart by no type, numeric statuses and bare arrays are parted too', async t => {
+t.test('separates untyped results, numeric statuses and bare arrays', async t => {
   interface Loose { id: number, status: 'success' | 'error', message?: string, retryable?: boolean }
   const loose: Loose[] = [{ id: 1, status: 'success' }, { id: 2, status: 'error', message: 'No', retryable: true }]
   const unknown: Record<string, AnyResult[]> = { anything: [{ status: 'fine' }, { status: 'odd', statusCode: 500, code: 'X' }, { status: 'odd', statusCode: 200, code: 'X' }, { status: 'odd', statusCode: 503, retryable: true }] }
@@ -83,14 +83,14 @@ t.test('results that are told apart by no type, numeric statuses and bare arrays
   t.strictSame(partition({ results: [] }), { succeeded: [], failed: [], retryable: [] })
 })
 
-t.test('a body without results, or with two arrays, is refused with what it was', async t => {
+t.test('rejects a body with no array or two arrays', async t => {
   t.throws(() => partition({ statusCode: 413, message: 'Too many' }), {
     name: 'TypeError', message: 'Expected a body with one array; received {"statusCode":413,"message":"Too many"}'
   })
   t.throws(() => partition({ a: [], b: [] }), { message: 'Expected a body with one array; received {"a":[],"b":[]}' })
 })
 
-t.test('assertAllSucceeded gives the successes, or throws what failed', async t => {
+t.test('returns the successes, or throws the failures, from assertAllSucceeded', async t => {
   const good: ContactsBody = { results: [body.results[0]!, body.results[3]!] }
 
   const successes = assertAllSucceeded(good)
@@ -113,7 +113,7 @@ t.test('assertAllSucceeded gives the successes, or throws what failed', async t 
 
 const entry = join(root, 'lib/client/index.ts')
 
-t.test('bundled for a browser it is its own files and nothing else, under 3 kB minified and gzipped', async t => {
+t.test('bundles to less than 3 kB, minified and gzipped, without other modules', async t => {
   const { metafile, outputFiles: [file] } = await build({
     entryPoints: [entry], bundle: true, minify: true, format: 'esm', platform: 'browser', write: false, metafile: true, absWorkingDir: root
   })
@@ -124,7 +124,7 @@ t.test('bundled for a browser it is its own files and nothing else, under 3 kB m
   t.strictSame(Object.keys(metafile.inputs).filter(input => !/^lib\/client\/[\w-]+\.ts$/.test(input)), [])
 })
 
-t.test('it compiles with the types of browsers alone', async t => {
+t.test('compiles with browser types only', async t => {
   const program = ts.createProgram([entry], {
     strict: true,
     noEmit: true,

@@ -1,4 +1,4 @@
-// Results of other kinds become multi-status results in one line, and the other way round, as the README says.
+// Converts between multi-status results and those of other tools, as the README shows.
 import { Type, type Static } from '@sinclair/typebox'
 import t from 'tap'
 import { partition } from '../../lib/client/index.js'
@@ -13,7 +13,7 @@ type Body = Static<typeof messages.schemas.body>
 const items = [{ messageId: 'a' }, { messageId: 'b' }, { messageId: 'c' }]
 const handle = async ({ messageId }: { messageId: string }) => { if (messageId === 'b') throw new Error('secret') }
 
-t.test('Promise.allSettled, and settle, are one line', async t => {
+t.test('converts the outcomes of Promise.allSettled and settle', async t => {
   const app = await build(t)
   const route = { schema: { body: Type.Array(Type.Object({ messageId: Type.String() })) }, config: { multiStatus: messages } }
   app.post<{ Body: typeof items }>('/settled', route, async (request, reply) =>
@@ -29,7 +29,7 @@ t.test('Promise.allSettled, and settle, are one line', async t => {
   }
 })
 
-t.test('the batchItemFailures of AWS are one line, in and out', async t => {
+t.test('converts to and from the batchItemFailures of AWS', async t => {
   const app = await build(t)
   const runOnAws = async (): Promise<BatchResponse> => ({ batchItemFailures: [{ itemIdentifier: 'b' }] })
   app.post<{ Body: typeof items }>('/messages', { schema: { body: Type.Array(Type.Object({ messageId: Type.String() })) }, config: { multiStatus: messages } }, async (request, reply) => {
@@ -46,7 +46,7 @@ t.test('the batchItemFailures of AWS are one line, in and out', async t => {
   t.strictSame(back, await runOnAws())
 })
 
-t.test('contracts in the words of other conventions are plain contracts', async t => {
+t.test('defines contracts in the words of other conventions', async t => {
   const zalando = defineContract({ name: 'Part', envelope: 'items', key: 'id', success: 'created', failure: 'failed', reason: 'description' })
   const scim = defineContract({ name: 'Operation', envelope: 'Operations', key: 'bulkId', success: 'success', failure: 'error', reason: 'detail' })
   const elastic = defineContract({ name: 'Document', envelope: 'items', key: '_id', success: ['created', 'updated'], failure: 'error', reason: 'reason' })

@@ -1,4 +1,4 @@
-// The client reads a streamed batch, and does not take a part of it for all.
+// readStream: yields the results of a streamed batch, and detects a cut stream.
 import type { RequestListener, ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
@@ -11,7 +11,7 @@ const summary = '{"summary":{"total":2,"succeeded":1,"failed":1}}'
 
 interface ItemResult { id: number, status: 'success' | 'error', message?: string }
 
-/** Answers with these pieces, each sent once the one before has gone out. */
+/** Answers with these chunks, each sent after the one before. */
 function answering (pieces: (string | Buffer)[], end: (response: ServerResponse) => unknown = response => response.end()): RequestListener {
   return async (_request, response) => {
     response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' })
@@ -38,7 +38,7 @@ async function read (t: Test, listener: RequestListener) {
   return readAll(await fetch(await startHttpServer(t, listener)))
 }
 
-t.test('results come in the order in which they are settled, then the summary, however the bytes are cut', async t => {
+t.test('yields results in completion order and returns the summary, wherever chunks end', async t => {
   const bytes = Buffer.from([first, second, summary, ''].join('\n'))
   const expected = { results: [JSON.parse(first), JSON.parse(second)], summary: { total: 2, succeeded: 1, failed: 1 } }
 
@@ -49,7 +49,7 @@ t.test('results come in the order in which they are settled, then the summary, h
   t.strictSame(await read(t, answering([`${first}\r\n${second}\r\n${summary}`])), expected)
 })
 
-t.test('each result is there before the next one is sent', async t => {
+t.test('yields each result before the next one is sent', async t => {
   let goOn = () => {}
   const url = await startHttpServer(t, async (_request, response) => {
     response.writeHead(200, { 'content-type': 'application/x-ndjson' })
@@ -67,7 +67,7 @@ t.test('each result is there before the next one is sent', async t => {
   t.strictSame(indexes, [1, 0])
 })
 
-t.test('a stream that ends early has told its results, and then throws that it was cut', async t => {
+t.test('throws StreamCutError after the results of a stream that ends early', async t => {
   const faults: Record<string, RequestListener> = {
     'before the summary': answering([`${first}\n`]),
     'within a line': answering([`${first}\n{"index":0,"id`]),
@@ -84,7 +84,7 @@ t.test('a stream that ends early has told its results, and then throws that it w
   }
 })
 
-t.test('an answer that is no stream is an error that says what it was', async t => {
+t.test('throws ResponseError for a response that is not a stream', async t => {
   const { error } = await read(t, (_request, response) => {
     response.writeHead(413, { 'content-type': 'application/json' }).end('{"statusCode":413,"message":"Expected at most 2 items"}')
   })
@@ -94,7 +94,7 @@ t.test('an answer that is no stream is an error that says what it was', async t 
   t.match(html.error, { name: 'ResponseError', status: 200, message: 'Received 200 OK', body: undefined })
 })
 
-t.test('who leaves the loop ends the request, who aborts gets the abort and not a cut', async t => {
+t.test('ends the request when the loop is left, and throws the AbortError of an abort', async t => {
   const closed: Promise<unknown>[] = []
   const url = await startHttpServer(t, (_request, response) => {
     closed.push(once(response, 'close'))

@@ -1,4 +1,4 @@
-// The client sends again what failed, by key, and no more than that.
+// retryFailed: sends retryable items again.
 import t from 'tap'
 import { retryFailed, ResponseError, type Attempt } from '../../lib/client/index.js'
 import { startHttpServer } from '../fixtures/http-server.js'
@@ -15,7 +15,7 @@ const busy = ({ id }: Item, retryAfter?: number): ItemResult =>
   ({ id, status: 'error', message: 'Busy', code: 'BUSY', statusCode: 503, retryable: true, ...(retryAfter !== undefined && { retryAfter }) })
 const taken = ({ id }: Item): ItemResult => ({ id, status: 'error', message: 'Taken', code: 'TAKEN', statusCode: 409, retryable: false })
 
-/** A `send` that keeps what it was given, and answers each attempt in its own way; the last way for all further ones. */
+/** A `send` that records its calls and takes its answers from a list; the last one answers all further attempts. */
 function recorder (...ways: ((items: Item[]) => Body | Response | Promise<Body>)[]) {
   const sent: { ids: number[], attempt: Attempt }[] = []
   const send = async (given: Item[], attempt: Attempt) => {
@@ -27,10 +27,10 @@ function recorder (...ways: ((items: Item[]) => Body | Response | Promise<Body>)
 
 const resultsBy = (word: (item: Item) => ItemResult) => (given: Item[]): Body => ({ results: given.map(word) })
 
-t.test('what is retryable is sent again under a new key, and the results are in the order of the items', async t => {
+t.test('sends retryable items again under a new key, and returns results in item order', async t => {
   const { send, ids, keys, sent } = recorder(
     resultsBy(item => item.id === 1 ? busy(item) : item.id === 2 ? taken(item) : busy(item)),
-    // In another order than sent, and to be put in place by key.
+    // In another order than they were sent.
     given => ({ results: given.map(item => item.id === 1 ? succeed(item) : busy(item)).reverse() }),
     resultsBy(succeed)
   )
@@ -48,14 +48,14 @@ t.test('what is retryable is sent again under a new key, and the results are in 
   ])
 })
 
-t.test('a batch of which nothing can be sent again is sent once', async t => {
+t.test('sends a batch once if nothing is retryable', async t => {
   const { send, ids } = recorder(resultsBy(taken))
 
   t.strictSame(await retryFailed(send, items, fast), items.map(taken))
   t.strictSame(ids(), [[1, 2, 3]])
 })
 
-t.test('when the attempts are used up, the last failures are the results', async t => {
+t.test('returns the last failures when the attempts are used up', async t => {
   const { send, ids } = recorder(resultsBy(item => item.id === 2 ? busy(item) : succeed(item)))
 
   const results = await retryFailed(send, items, { ...fast, maxAttempts: 3 })
@@ -64,7 +64,7 @@ t.test('when the attempts are used up, the last failures are the results', async
   t.strictSame(ids(), [[1, 2, 3], [2], [2]])
 })
 
-t.test('a lost connection is tried again with the same items under the same key', async t => {
+t.test('sends the same items under the same key after a lost connection', async t => {
   const lost = () => { throw new TypeError('fetch failed') }
   const { send, ids, keys } = recorder(lost, lost, resultsBy(item => item.id === 1 ? busy(item) : succeed(item)), lost, resultsBy(succeed))
   const errors: unknown[] = []
@@ -79,7 +79,7 @@ t.test('a lost connection is tried again with the same items under the same key'
   t.match(errors, [{ message: 'fetch failed' }, { message: 'fetch failed' }, undefined, { message: 'fetch failed' }, undefined])
 })
 
-t.test('a connection that stays lost is an error at first, and later leaves the results that are known', async t => {
+t.test('rejects if the first connection stays lost, and returns known results if a later one does', async t => {
   const lost = () => { throw new TypeError('fetch failed') }
 
   const never = recorder(lost)
@@ -92,7 +92,7 @@ t.test('a connection that stays lost is an error at first, and later leaves the 
   t.equal(once.sent.length, 3)
 })
 
-t.test('an answer of fetch is read as it is: 409, 429 and 5xx are tried again with their key, other errors are final', async t => {
+t.test('retries responses of 409, 429 and 5xx under the same key, and rejects other errors', async t => {
   const statuses: number[] = []
   const keys: unknown[] = []
   let refusal = 429
@@ -120,7 +120,7 @@ t.test('an answer of fetch is read as it is: 409, 429 and 5xx are tried again wi
   t.equal(keys.length, 9)
 })
 
-t.test('an error of another client is judged by its status', async t => {
+t.test('reads the status of errors of other HTTP clients', async t => {
   for (const error of [{ status: 401 }, { statusCode: 400 }, { response: new Response('', { status: 422 }) }]) {
     const { send, sent } = recorder(() => { throw Object.assign(new Error('No'), error) })
     await t.rejects(retryFailed(send, items, fast), { message: 'No' })
@@ -131,7 +131,7 @@ t.test('an error of another client is judged by its status', async t => {
   t.equal(sent.length, 2)
 })
 
-t.test('nothing is sent before the longest retryAfter, and nothing at all when that is too long', async t => {
+t.test('waits for the longest retryAfter, and gives up if it is too long', async t => {
   const { send, sent } = recorder(resultsBy(item => busy(item, item.id / 10)), resultsBy(succeed))
   const begin = performance.now()
   await retryFailed(send, items, fast)
@@ -143,7 +143,7 @@ t.test('nothing is sent before the longest retryAfter, and nothing at all when t
   t.equal(long.sent.length, 1)
 })
 
-t.test('the Retry-After of a refused request is honoured, as seconds and as a date', async t => {
+t.test('respects a Retry-After in seconds or as a date', async t => {
   const refuse = (retryAfter: string) => () => new Response('', { status: 503, headers: { 'retry-after': retryAfter } })
 
   const late = recorder(refuse('3600'))
@@ -162,7 +162,7 @@ t.test('the Retry-After of a refused request is honoured, as seconds and as a da
   t.ok(performance.now() - begin >= 999)
 })
 
-t.test('keys: another member, items that are their own keys, and items that have none', async t => {
+t.test('finds items by a named key, by their own value, and skips items without a key', async t => {
   const named = items.map(item => ({ ...item, name: `n${item.id}` }))
   const byName = recorder(
     given => ({ results: given.map(({ id, name }) => ({ ...busy({ id }), id: 0, name })) as ItemResult[] }),
@@ -183,7 +183,7 @@ t.test('keys: another member, items that are their own keys, and items that have
   t.equal(keyless.sent.length, 1)
 })
 
-t.test('words of a contract of one\'s own, and an answer that is no answer to these items', async t => {
+t.test('recognises the words of a custom contract, and rejects results for other items', async t => {
   const sent: number[] = []
   const results = await retryFailed(async (given: Item[], { attempt }) => {
     sent.push(attempt)
@@ -196,7 +196,7 @@ t.test('words of a contract of one\'s own, and an answer that is no answer to th
   await t.rejects(retryFailed(async () => ({ batchId: 'x' }), items, fast), { message: 'Expected a body with one array; received {"batchId":"x"}' })
 })
 
-t.test('an abort ends the waiting and the request with its reason', async t => {
+t.test('rejects with the reason of an abort, during a delay or a request', async t => {
   const reason = new Error('Enough')
   const controller = new AbortController()
   const { send, sent } = recorder(given => {

@@ -1,4 +1,4 @@
-// Over connections that are lost before, within and after the work, client and server together commit no item twice.
+// retryFailed with idempotency keys: no item is committed twice when connections are lost.
 import { createServer, type ServerResponse } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import { Type, type Static } from '@sinclair/typebox'
@@ -20,11 +20,11 @@ const orders = defineContract({
 const Order = Type.Object({ orderId: Type.String(), units: Type.Integer({ minimum: 1 }) })
 type Body = Static<typeof orders.schemas.body>
 
-/** What becomes of the connection of one request. */
+/** What happens to the connection of one request. */
 const FATES = ['well', 'lost before', 'lost within', 'lost after'] as const
 type Fate = typeof FATES[number]
 
-/** A server in front of which connections are lost; what it does with an order is up to the test. */
+/** A server behind a proxy that loses connections. The test says what it does with an order. */
 async function openShop (t: Test, place: (orderId: string) => Promise<number>, { isIdempotent = true } = {}) {
   let fates: Fate[] = []
   const app = await build(t, {
@@ -57,7 +57,7 @@ async function openShop (t: Test, place: (orderId: string) => Promise<number>, {
   return { order }
 }
 
-/** Lets the server do all of its work, and the client hear nothing of it. */
+/** Lets the server finish, but loses its answer. */
 function loseAnswer (response: ServerResponse): void {
   response.writeHead = () => {
     response.socket!.destroy()
@@ -65,7 +65,7 @@ function loseAnswer (response: ServerResponse): void {
   }
 }
 
-t.test('a handler that uses its key commits each item exactly once, whatever becomes of the connections', async t => {
+t.test('commits each item once if the handler uses its key, whichever connections are lost', async t => {
   const commits = new Map<string, number>()
   const placed = new Map<string, Promise<number>>()
   const busy = new Set<string>()
@@ -78,7 +78,7 @@ t.test('a handler that uses its key commits each item exactly once, whatever bec
     const before = placed.get(id) ?? commit(id)
     placed.set(id, before)
     const number = await before
-    // The database has committed, and its answer is lost: the client cannot know.
+    // The database has committed, but its answer is lost, so the client cannot know.
     if (number % 3 === 0 && !busy.has(id)) {
       busy.add(id)
       throw new ItemError('Busy', { statusCode: 503 })
@@ -98,7 +98,7 @@ t.test('a handler that uses its key commits each item exactly once, whatever bec
   }), { numRuns: 30 })
 })
 
-t.test('a handler that knows nothing of keys runs once too, where the answer alone is lost', async t => {
+t.test('runs a handler without keys once if only the answer is lost', async t => {
   for (const isIdempotent of [true, false]) {
     const ran: string[] = []
     const { order } = await openShop(t, async id => ran.push(id), { isIdempotent })

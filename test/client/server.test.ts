@@ -1,4 +1,4 @@
-// The client against the example server: what the one sends is what the other understands.
+// The client with the example server.
 import t from 'tap'
 import { build } from '../../examples/server.js'
 import { partition, readStream, watchBatch, type BatchEvent } from '../../lib/client/index.js'
@@ -12,7 +12,7 @@ const post = (path: string, body: string, headers: Record<string, string>) => fe
 
 interface TasksBody { tasks: TaskResult[] }
 
-t.test('a batch that was accepted is followed to its end, and its results are those that can be read', async t => {
+t.test('follows an accepted batch to its end', async t => {
   const tasks = [
     { taskId: 1, type: 'echo', payload: 'hi' }, { taskId: 2, type: 'sleep', payload: { ms: 50 } },
     { taskId: 3, type: 'sleep', payload: { ms: 5_000 } }, { taskId: 4, type: 'nonsense' }
@@ -32,7 +32,7 @@ t.test('a batch that was accepted is followed to its end, and its results are th
   t.strictSame([succeeded, failed, retryable].map(results => results.map(({ taskId }) => taskId)), [[1, 2], [3, 4], [3]])
 })
 
-t.test('a stream is read line by line, with its summary', async t => {
+t.test('reads a stream line by line, with its summary', async t => {
   const response = await post('/contacts/stream', '{"email":"ada@example.org","name":"Ada"}\nno JSON\n', { 'content-type': 'application/x-ndjson' })
   const stream = readStream<{ email: string | null, status: string }>(response)
   const results: object[] = []

@@ -1,4 +1,4 @@
-// The client follows a batch: by events, over cuts, and by asking where there are no events.
+// watchBatch: follows a batch by events, or by polling.
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t, { type Test } from 'tap'
@@ -13,7 +13,7 @@ const done = { total: 3, succeeded: 2, failed: 1, pending: 0 }
 
 const summaryAfter = (settled: number) => ({ total: 3, succeeded: settled - Number(settled > 1), failed: Number(settled > 1), pending: 3 - settled })
 
-/** The event that the task at this place is settled, as it goes over the wire. */
+/** The Server-Sent Event of the settled task at this index. */
 function resultEvent (index: number): string {
   return `id: ${index + 1}\nevent: result\ndata: ${JSON.stringify({ index, result: body.tasks[index], summary: summaryAfter(index + 1) })}\n\n`
 }
@@ -27,7 +27,7 @@ const answer = (status: number, json: unknown, headers = {}): Answer => (_reques
 const running = (settled: number, headers = {}) => answer(202, { batchId: 'b', summary: summaryAfter(settled) }, headers)
 const finished = answer(207, body)
 
-/** A stream of events, each piece sent once the one before has gone out; then its end, or whatever is to happen instead. */
+/** A stream of chunks, each sent after the one before; then its end, or what the test does instead. */
 const events = (pieces: string[], end: (response: ServerResponse) => unknown = response => response.end()): Answer =>
   async (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
@@ -36,7 +36,7 @@ const events = (pieces: string[], end: (response: ServerResponse) => unknown = r
   }
 const cut = (response: ServerResponse) => response.destroy()
 
-/** Answers requests for the batch and for its events each in turn; the last answer for all further ones. */
+/** Answers requests for the batch and for its events from two lists; the last answer of each is repeated. */
 async function startBatchServer (t: Test, batch: Answer[], stream: Answer[]) {
   const asked: { path: string, headers: IncomingMessage['headers'] }[] = []
   const url = await startHttpServer(t, (request, response) => {
@@ -48,7 +48,7 @@ async function startBatchServer (t: Test, batch: Answer[], stream: Answer[]) {
   return { url: `${url}/tasks/b`, asked, paths: () => asked.map(({ path }) => path) }
 }
 
-/** One word for each event, and the last of them. */
+/** One word for each event, and the last event. */
 async function watch (url: string, options?: WatchOptions) {
   const told: BatchEvent<Body>[] = []
   let error: unknown
@@ -61,7 +61,7 @@ async function watch (url: string, options?: WatchOptions) {
   return { told, words, last: told.at(-1), error }
 }
 
-t.test('results come as events, and at the end the whole body', async t => {
+t.test('yields results from events, and the whole body at the end', async t => {
   const { url, paths, asked } = await startBatchServer(t, [finished], [events([': heartbeat\n\n', resultEvent(0), 'id: ', '2', resultEvent(1).slice(5), resultEvent(2), doneEvent])])
 
   const { told } = await watch(url, { headers: { authorization: 'Bearer x' } })
@@ -76,7 +76,7 @@ t.test('results come as events, and at the end the whole body', async t => {
   t.notOk('last-event-id' in asked[0]!.headers)
 })
 
-t.test('events that are cut go on where they were, and no result is told twice', async t => {
+t.test('resumes broken events, and yields no result twice', async t => {
   const cuts: Record<string, Answer> = {
     'between events': events([resultEvent(0)]),
     'within a line': events([resultEvent(0), resultEvent(1).slice(0, 40)], cut),
@@ -95,7 +95,7 @@ t.test('events that are cut go on where they were, and no result is told twice',
   }
 })
 
-t.test('events are read whatever JSON holds raw', async t => {
+t.test('reads events with any raw character of JSON', async t => {
   const odd = `id: 1\nevent: result\ndata: ${JSON.stringify({ index: 0, result: { taskId: 101, status: 'completed', note: 'a\u2028b\u2029c\u0085d' }, summary: summaryAfter(1) })}\n\n`
   for (const end of ['\n', '\r\n']) {
     const pieces = [odd, resultEvent(1), resultEvent(2), doneEvent].map(event => event.replaceAll('\n', end))
@@ -112,7 +112,7 @@ t.test('events are read whatever JSON holds raw', async t => {
   }
 })
 
-t.test('a batch that was done when its events ended is done, and what no event told is told', async t => {
+t.test('yields results that no event had when the batch is done', async t => {
   const { url } = await startBatchServer(t, [finished], [events([resultEvent(1)], cut)])
 
   const { told } = await watch(url)
@@ -125,7 +125,7 @@ t.test('a batch that was done when its events ended is done, and what no event t
   ])
 })
 
-t.test('where there are no events the batch is asked after, as often as Retry-After allows', async t => {
+t.test('polls as often as Retry-After allows if there are no events', async t => {
   for (const [what, none] of Object.entries({
     'not found': answer(404, {}), 'not acceptable': answer(406, {}), 'no events': answer(200, {}), 'over already': (_: unknown, response: ServerResponse) => response.writeHead(204).end()
   })) {
@@ -141,7 +141,7 @@ t.test('where there are no events the batch is asked after, as often as Retry-Af
   }
 })
 
-t.test('events that a proxy holds back are given up', async t => {
+t.test('polls if a proxy buffers the events', async t => {
   const closed: Promise<unknown>[] = []
   const silent = (head: boolean): Answer => (_request, response) => {
     closed.push(once(response, 'close'))
@@ -159,7 +159,7 @@ t.test('events that a proxy holds back are given up', async t => {
   await Promise.all(closed)
 })
 
-t.test('heartbeats keep events alive that have nothing to tell for long', async t => {
+t.test('keeps listening while heartbeats arrive', async t => {
   const beating: Answer = async (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     const timer = setInterval(() => response.write(': heartbeat\n\n'), 50)
@@ -173,7 +173,7 @@ t.test('heartbeats keep events alive that have nothing to tell for long', async 
   t.strictSame(paths(), ['/tasks/b/events', '/tasks/b'])
 })
 
-t.test('a server that cannot be reached, or has too much to do, is asked again; for so long', async t => {
+t.test('retries a server that is unreachable or busy, up to maxAttempts', async t => {
   const hangUp: Answer = request => request.socket.destroy()
   const bad = [hangUp, answer(503, {}, { 'retry-after': '0.01' }), answer(500, {}), events(['<html>'])]
   const back = await startBatchServer(t, [...bad, finished], [hangUp])
@@ -187,7 +187,7 @@ t.test('a server that cannot be reached, or has too much to do, is asked again; 
   t.strictSame(gone.paths(), ['/tasks/b/events', '/tasks/b', '/tasks/b', '/tasks/b'])
 })
 
-t.test('a batch that is unknown or expired is an error, and so is one that may not be seen', async t => {
+t.test('throws for a batch that is unknown, expired or forbidden', async t => {
   for (const status of [404, 410, 401]) {
     const { url } = await startBatchServer(t, [answer(status, { message: 'No' })], [answer(status, {})])
     const { error, told } = await watch(url)
@@ -196,7 +196,7 @@ t.test('a batch that is unknown or expired is an error, and so is one that may n
   }
 })
 
-t.test('an abort, and leaving the loop, end the requests', async t => {
+t.test('ends the requests on an abort and when the loop is left', async t => {
   const closed: Promise<unknown>[] = []
   const endless: Answer = (_request, response) => {
     closed.push(once(response, 'close'))
@@ -229,7 +229,7 @@ t.test('an abort, and leaving the loop, end the requests', async t => {
   await Promise.all(closed)
 })
 
-t.test('an address may be a URL and have a query', async t => {
+t.test('accepts a URL object and a query', async t => {
   const { url, paths } = await startBatchServer(t, [finished], [events([doneEvent])])
   const told: unknown[] = []
   for await (const event of watchBatch(new URL(`${url}?token=x`))) told.push(event.type)

@@ -1,4 +1,4 @@
-// The contacts application: a real database, of which every answer must be true.
+// The contacts application, with a real database.
 import { connect, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -13,12 +13,12 @@ import { waitFor } from '../fixtures/wait.js'
 
 interface Result { email?: string, contactId?: number, status: string, code?: string }
 
-// One database for all tests, because it takes a while to start.
+// One database for all tests, because it starts slowly.
 const db = await openDatabase()
 const app = await build(db, {})
 t.teardown(() => app.close())
 let last = 0
-/** How many batches there are in the app. */
+/** Counts the batches of the app. */
 let waiting = 0
 app.addHook('preHandler', async () => { waiting++ })
 
@@ -32,7 +32,7 @@ const strict = { prefer: 'handling=strict' }
 const taken = { message: 'Email taken', code: 'EMAIL_TAKEN', statusCode: 409, retryable: false }
 const rolledBack = { message: 'Rolled back', code: 'ROLLED_BACK', statusCode: 424, retryable: true }
 
-/** Contacts of this test alone: emails are its own, and the list begins after those of earlier tests. */
+/** Contacts of one test: its own emails, and a list that begins after those of earlier tests. */
 async function createThree (name: string) {
   last = (await list(0)).at(-1)?.contactId ?? 0
   const emails = ['a', 'b', 'c'].map(one => `${one}@${name}.org`)
@@ -40,7 +40,7 @@ async function createThree (name: string) {
   return { emails, ids: results.map(({ contactId }) => contactId!) }
 }
 
-t.test('contacts are created each for itself: the invalid and the taken fail alone', async t => {
+t.test('creates contacts, and fails only invalid ones and taken emails', async t => {
   const { emails: [first] } = await createThree('create')
 
   const { status, counts, results } = await create([
@@ -61,7 +61,7 @@ t.test('contacts are created each for itself: the invalid and the taken fail alo
   t.strictSame((await list())[3], { contactId: results[0]!.contactId, email: 'new@create.org', name: 'New' })
 })
 
-t.test('contacts are changed each for itself: a taken email is 409, an unknown contact 404', async t => {
+t.test('updates contacts, with 409 for a taken email and 404 for an unknown contact', async t => {
   const { emails, ids: [a, b, c] } = await createThree('update')
 
   const { status, results } = await ask('PATCH', '/contacts', [
@@ -80,7 +80,7 @@ t.test('contacts are changed each for itself: a taken email is 409, an unknown c
     [['a@update.org', 'Ada Lovelace'], ['b@update.org', 'Ada'], ['new@update.org', 'Ada']])
 })
 
-t.test('contacts are deleted by number alone, each for itself', async t => {
+t.test('deletes contacts by their ids', async t => {
   const { ids: [a, b, c] } = await createThree('delete')
 
   const { status, results } = await ask('POST', '/contacts/delete', [a, 1_000_000, c, 0])
@@ -93,7 +93,7 @@ t.test('contacts are deleted by number alone, each for itself', async t => {
   t.strictSame((await list()).map(({ contactId }) => contactId), [b])
 })
 
-t.test('strictly, a conflict undoes all, and every item says so', async t => {
+t.test('rolls back all items for a conflict with handling=strict, and says so in every result', async t => {
   const { emails } = await createThree('strict')
 
   const { status, counts, response, results } = await create([
@@ -112,7 +112,7 @@ t.test('strictly, a conflict undoes all, and every item says so', async t => {
   t.equal((await list()).length, 3)
 })
 
-t.test('strictly, changes and removals are undone as well', async t => {
+t.test('rolls back updates and deletions with handling=strict', async t => {
   const { emails, ids: [a, b] } = await createThree('undone')
 
   const changed = await ask('PATCH', '/contacts', [{ contactId: a, name: 'Eve' }, { contactId: b, email: emails[0] }], strict)
@@ -123,7 +123,7 @@ t.test('strictly, changes and removals are undone as well', async t => {
   t.strictSame((await list()).map(({ email, name }) => [email, name]), emails.map(email => [email, 'Ada']))
 })
 
-t.test('strictly, an invalid item refuses all with 422 before anything runs; where nothing fails all are done', async t => {
+t.test('answers 422 for an invalid item with handling=strict, and commits valid batches', async t => {
   await createThree('valid')
 
   const refused = await create([{ email: 'one@valid.org', name: 'One' }, { email: 'nonsense', name: 'Eve' }], strict)
@@ -135,7 +135,7 @@ t.test('strictly, an invalid item refuses all with 422 before anything runs; whe
   t.equal((await list()).length, 5)
 })
 
-t.test('what the database says beyond the known is masked, and costs no other item', async t => {
+t.test('masks unknown database errors, and fails only their item', async t => {
   await createThree('masked')
   await db.exec("ALTER TABLE contacts ADD CONSTRAINT nobody CHECK (name <> 'Mallory')")
 
@@ -145,7 +145,7 @@ t.test('what the database says beyond the known is masked, and costs no other it
   t.equal((await list()).length, 4)
 })
 
-t.test('a batch whose client is gone is not done', async t => {
+t.test('rolls back the batch of a disconnected client', async t => {
   await createThree('gone')
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -164,7 +164,7 @@ t.test('a batch whose client is gone is not done', async t => {
   t.equal((await list()).length, 3)
 })
 
-t.test('a batch that is aborted while it runs is undone, and none of its items claims otherwise', async t => {
+t.test('rolls back an aborted batch, and reports no item as done', async t => {
   const gone = new AbortController()
   const { emails } = await createThree('abort')
   const outcomes = await applyEach(db, ['during@abort.org', 'after@abort.org'], async (tx, email) => {
@@ -176,7 +176,7 @@ t.test('a batch that is aborted while it runs is undone, and none of its items c
   t.strictSame((await list()).map(({ email }) => email), emails)
 })
 
-t.test('a transaction that breaks is an error of the request, and nothing of it was done', async t => {
+t.test('answers an error for a broken transaction, and changes nothing', async t => {
   const { emails } = await createThree('broken')
   const broken = applyEach(db, ['one@broken.org', 'two@broken.org'], async (tx, email) => {
     await insertContact(tx, { email, name: 'Ada' })
@@ -187,16 +187,16 @@ t.test('a transaction that breaks is an error of the request, and nothing of it 
   t.strictSame((await list()).map(({ email }) => email), emails)
 })
 
-t.test('the document of the application is valid, and says what strict means', async t => {
+t.test('publishes a valid document that explains handling=strict', async t => {
   const document = (await app.inject('/documentation/json')).json()
 
   t.strictSame(await lint(document), [])
   t.match(document.paths['/contacts'].patch.description, 'all or nothing')
 })
 
-t.test('as a program it answers the commands that it prints, and keeps its contacts when it ends', async t => {
+t.test('answers the commands that it prints, and keeps its contacts after a restart', async t => {
   const dir = join(t.testdir(), 'db')
-  // Made here, because that takes the longest.
+  // Created before the server starts, because that takes the longest.
   await (await openDatabase(dir)).close()
   const { server, exited, address, output } = await start(t, example('contacts/server.ts'), { DATABASE_DIR: dir })
   t.equal(output(), welcome(address) + '\n')

@@ -1,9 +1,9 @@
-// The example of tasks that keep a processor busy: one that never ends is stopped for real.
+// The example of CPU-bound tasks in worker threads.
 import t from 'tap'
 import { createCpuTasks } from '../../examples/cpu-tasks.js'
 import { build } from '../fixtures/build.js'
 
-t.test('a task that spins for ever times out, its neighbours do not, and its thread is free again', async t => {
+t.test('stops a task that never ends, and reuses its thread', async t => {
   const { options, close } = createCpuTasks(1)
   t.teardown(close)
   const app = await build(t, { plugin: { tasks: options } })

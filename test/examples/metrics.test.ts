@@ -1,8 +1,8 @@
-// The example that counts what becomes of items for Prometheus.
+// The example that counts items for Prometheus.
 import t from 'tap'
 import { build } from '../../examples/metrics.js'
 
-t.test('batches and items are counted by route, outcome and code', async t => {
+t.test('counts batches and items by route, outcome and code', async t => {
   const app = await build()
   t.teardown(() => app.close())
   for (const payload of [[{ id: 1 }, { id: -2 }, { id: 'three' }], [{ id: 4 }], [{ id: -5 }]]) {

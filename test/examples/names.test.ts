@@ -1,8 +1,8 @@
-// The smallest example, word for word.
+// The smallest example answers exactly as it says.
 import t from 'tap'
 import { build } from '../../examples/names.js'
 
-t.test('names shorter than 10 characters are uploaded, the others failed', async t => {
+t.test('uploads names of less than 10 characters, and fails the others', async t => {
   const app = await build()
   t.teardown(() => app.close())
 

@@ -1,4 +1,4 @@
-// The recipes of the README do what they say, and so do its neighbours.
+// The recipes of the README, and the libraries it compares with.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
@@ -18,7 +18,7 @@ import { FORM, filePart, form } from '../fixtures/upload.js'
 
 const post = (app: FastifyInstance, url: string, payload: object, headers: Record<string, string> = {}) => app.inject({ method: 'POST', url, payload, headers })
 
-t.test('authorization: strangers get nothing, and a batch is for whoever made it', async t => {
+t.test('authorization: refuses strangers, and shows a batch only to its owner', async t => {
   const app = await runSnippet(t, 'authorization')
   const ada = { authorization: 'Bearer s3cret' }
   const tasks = { tasks: [{ taskId: 1, type: 'report' }] }
@@ -33,7 +33,7 @@ t.test('authorization: strangers get nothing, and a batch is for whoever made it
   t.match(document.components.securitySchemes.token, { type: 'http' })
 })
 
-t.test('a swagger of the app\'s own publishes what tells results apart', async t => {
+t.test('publishes discriminators with the app\'s own swagger', async t => {
   const app = await runSnippet(t, 'An app with a @fastify/swagger')
   await app.ready()
   const document = app.swagger() as unknown as Document
@@ -42,7 +42,7 @@ t.test('a swagger of the app\'s own publishes what tells results apart', async t
   t.match(JSON.stringify(document.paths), '"discriminator":{"propertyName":"status"')
 })
 
-t.test('a multipart of the app\'s own reads its forms, and /upload its own', async t => {
+t.test('reads other forms with the app\'s own multipart, beside /upload', async t => {
   const dir = join(t.testdirName, 'uploads')
   const app = await runSnippet(t, 'An app with a @fastify/multipart', code => code.replace('./uploads', dir))
   const send = (url: string) => app.inject({ method: 'POST', url, headers: { 'content-type': FORM }, payload: form(filePart('a.txt')) })
@@ -52,7 +52,7 @@ t.test('a multipart of the app\'s own reads its forms, and /upload its own', asy
   t.equal((await readdir(dir)).length, 1)
 })
 
-t.test('one statement for all items: what was there already has failed alone', async t => {
+t.test('runs one statement for all items, and fails only those that exist already', async t => {
   const app = await runSnippet(t, 'PostgreSQL or Prisma')
   await post(app, '/contacts', [{ email: 'ada@example.org' }])
   const response = await post(app, '/contacts', [{ email: 'bob@example.org' }, { email: 'ada@example.org' }, { email: 'nonsense' }])
@@ -64,7 +64,7 @@ t.test('one statement for all items: what was there already has failed alone', a
   ])
 })
 
-t.test('rate limits count requests, also those of a batch', async t => {
+t.test('counts requests against a rate limit, also those of a batch', async t => {
   const app = await runSnippet(t, 'Rate limits')
   const response = await post(app, '/batch', { requests: ['1', '2', '3'].map(id => ({ id, url: `/contacts/${id}` })) })
 
@@ -72,7 +72,7 @@ t.test('rate limits count requests, also those of a batch', async t => {
   t.equal((await post(app, '/batch', { requests: [{ id: '1', url: '/contacts/1' }] })).statusCode, 429)
 })
 
-/** As @opentelemetry/context-async-hooks has it. */
+/** A context manager like that of @opentelemetry/context-async-hooks. */
 function followContext (): ContextManager {
   const storage = new AsyncLocalStorage<Context>()
   return {
@@ -84,7 +84,7 @@ function followContext (): ContextManager {
   }
 }
 
-t.test('OpenTelemetry: a span for each attempt, and the counts on that of the request', async t => {
+t.test('OpenTelemetry: records a span for each attempt, and counts on the span of the request', async t => {
   const exporter = new InMemorySpanExporter()
   trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }))
   context.setGlobalContextManager(followContext())
@@ -103,7 +103,7 @@ t.test('OpenTelemetry: a span for each attempt, and the counts on that of the re
   t.equal(spans.find(({ name }) => name === 'request')?.attributes['http.response.header.multi-status'], 'total=2, succeeded=1, failed=1')
 })
 
-t.test('from Promise.allSettled: the same results, and nothing of the inside', async t => {
+t.test('replaces Promise.allSettled with the same results, without leaking errors', async t => {
   const app = await runSnippet(t, 'From a handler')
   const [before, ...after] = await Promise.all(['/before', '/after', '/bounded'].map(url => post(app, url, [{ id: 1 }, { id: 2 }])))
 
@@ -114,7 +114,7 @@ t.test('from Promise.allSettled: the same results, and nothing of the inside', a
   }
 })
 
-t.test('tRPC says 207 where statuses differ, and the common one where they do not', async t => {
+t.test('shows that tRPC answers 207 only if statuses differ', async t => {
   const { router, procedure } = initTRPC.create()
   const routes = router({ good: procedure.query(() => 1), taken: procedure.query(() => { throw new TRPCError({ code: 'CONFLICT' }) }) })
   const statusOf = async (calls: string) =>
@@ -125,7 +125,7 @@ t.test('tRPC says 207 where statuses differ, and the common one where they do no
   t.equal(await statusOf('taken,taken'), 409)
 })
 
-t.test('multer removes all files of a form when one is too large', async t => {
+t.test('shows that multer removes all files if one is too large', async t => {
   const dir = t.testdir()
   const app = express()
   app.post('/upload', multer({ dest: dir, limits: { fileSize: 10 } }).array('files'), (_, response) => { response.end() })

@@ -1,4 +1,4 @@
-// The example server: built in process, and started as `npm start` does, with the curl lines that it prints.
+// The example server: in process, started by `npm start`, and with the curl commands that it prints.
 import { access, mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -16,7 +16,7 @@ async function buildServer (t: Test, env: Record<string, string> = {}) {
   return { app, dir: UPLOAD_DIR }
 }
 
-t.test('three files, the middle one too large: the other two are uploaded', async t => {
+t.test('uploads two of three files if the middle one is too large', async t => {
   const { app, dir } = await buildServer(t, { FILE_SIZE_LIMIT: '1kb' })
   const form = new FormData()
   for (const [name, size] of [['a.txt', 1024], ['b.txt', 1025], ['c.txt', 1]] as const) {
@@ -41,7 +41,7 @@ t.test('three files, the middle one too large: the other two are uploaded', asyn
   t.equal((await readdir(dir)).length, 2)
 })
 
-t.test('the four types of task do what they are for', async t => {
+t.test('runs the four types of tasks', async t => {
   const { app } = await buildServer(t, { TASK_TIMEOUT: '50' })
 
   const response = await app.inject({
@@ -81,7 +81,7 @@ t.test('the four types of task do what they are for', async t => {
   })
 })
 
-t.test('contacts are created, rejected when invalid, and rejected when their email is taken', async t => {
+t.test('creates contacts, and rejects invalid ones and taken emails', async t => {
   const { app } = await buildServer(t)
   const post = (payload: object[]) => app.inject({ method: 'POST', url: '/contacts', payload })
 
@@ -110,7 +110,7 @@ t.test('contacts are created, rejected when invalid, and rejected when their ema
   ])
 })
 
-t.test('a variable that is empty counts as not set, and a wrong one is refused by name', async t => {
+t.test('ignores empty environment variables, and names invalid ones', async t => {
   const { app } = await buildServer(t, { FILE_SIZE_LIMIT: '', TASK_TIMEOUT: '' })
 
   const { paths } = (await app.inject('/documentation/json')).json()
@@ -120,13 +120,13 @@ t.test('a variable that is empty counts as not set, and a wrong one is refused b
   await t.rejects(() => build({ FILE_SIZE_LIMIT: 'huge' }), { message: /upload\.limits\.fileSize must be.*received "huge"/ })
 })
 
-t.test('where nothing is said it listens at port 3000 of this machine only', async t => {
+t.test('listens on port 3000 of localhost by default', async t => {
   t.strictSame(whereToListen({}), { host: '127.0.0.1', port: 3000 })
   t.strictSame(whereToListen({ HOST: '', PORT: '' }), { host: '127.0.0.1', port: 3000 })
   t.strictSame(whereToListen({ HOST: '::', PORT: '0' }), { host: '::', port: 0 })
 })
 
-t.test('an example listens when it is the program that runs, and closes when that is asked to end', async t => {
+t.test('listens if it is the main program, and closes on a signal', async t => {
   const printed = t.capture(console, 'log')
   t.intercept(process, 'env', { value: { PORT: String(await freePort()) } })
 
@@ -142,7 +142,7 @@ t.test('an example listens when it is the program that runs, and closes when tha
   await t.rejects(fetch(address))
 })
 
-t.test('npm start starts it with the environment that it is given', async t => {
+t.test('starts by npm start with the given environment', async t => {
   const UPLOAD_DIR = join(t.testdir(), 'elsewhere')
   const { address, output } = await start(t, ['npm', 'start'], {
     HOST: '127.0.0.1',
@@ -166,7 +166,7 @@ t.test('npm start starts it with the environment that it is given', async t => {
   t.match(ran.body.tasks, [{ taskId: 1, status: 'failed', reason: 'Timeout' }])
 })
 
-t.test('it prints where the Swagger UI is and three curl lines, each of which works as printed', async t => {
+t.test('prints the URL of the Swagger UI and three curl commands that work', async t => {
   const UPLOAD_DIR = join(t.testdir(), 'new', 'uploads')
   const { server, exited, address, output } = await start(t, example('server.ts'), { UPLOAD_DIR, TASK_TIMEOUT: '100' })
 
@@ -202,7 +202,7 @@ t.test('it prints where the Swagger UI is and three curl lines, each of which wo
   await t.rejects(access(join(root, 'examples', 'uploads')))
 })
 
-t.test('the smallest example answers the curl in its first lines', async t => {
+t.test('answers the curl command of the smallest example', async t => {
   const { address, server } = await start(t, example('names.ts'))
   const source = await readFile(join(root, 'examples', 'names.ts'), 'utf8')
   const command = /^\/\/ +(curl .*)$/m.exec(source)![1]!.replace('localhost:3000', address)

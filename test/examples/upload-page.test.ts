@@ -1,4 +1,4 @@
-// The upload page, used in a real browser with real files.
+// The upload page in Chromium, with real files.
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import type { RequestListener } from 'node:http'
 import { join } from 'node:path'
@@ -15,14 +15,14 @@ const browser = skip === false ? await startBrowser(t) : undefined
 const small = 'a small file\n'
 const large = 'x'.repeat(2049)
 
-/** The name and the verdict of each file, as they are read. */
+/** The name and the verdict of each file, as text. */
 async function readVerdicts (page: Page): Promise<Record<string, string>> {
   const rows = await page.getByRole('listitem').all()
   return Object.fromEntries(await Promise.all(rows.map(async row =>
     [await row.locator('.name').innerText(), await row.locator('.verdict').innerText()])))
 }
 
-/** How far each bar is by its name, the one for all first. */
+/** The value of each progress bar by its name, the total first. */
 async function readBars (page: Page): Promise<Record<string, number>> {
   return page.evaluate(`Object.fromEntries([...document.querySelectorAll('progress')]
     .filter(bar => bar.checkVisibility())
@@ -45,7 +45,7 @@ async function hasSummary (page: Page, summary: string): Promise<void> {
   await page.getByRole('status').getByText(summary, { exact: true }).waitFor()
 }
 
-/** Drops what is at these paths, as a file manager would. */
+/** Drops the files at these paths on the page. */
 async function dropFiles (page: Page, files: string[]): Promise<void> {
   const session = await page.context().newCDPSession(page)
   for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
@@ -53,7 +53,7 @@ async function dropFiles (page: Page, files: string[]): Promise<void> {
   }
 }
 
-/** Holds uploads back, unread, until they are let go. */
+/** Delays uploads, unread, until they are released. */
 function createGate () {
   const held: (() => void)[] = []
   let open = false
@@ -80,7 +80,7 @@ function answerFirst (status: number, type: string, body: string) {
   }
 }
 
-/** Contrast of every text with its ground, those below 4.5 only, by WCAG's formula. */
+/** The texts whose contrast with their background is below 4.5, by the formula of WCAG. */
 const FAINT_TEXTS = `
   (() => {
     const channels = color => color.match(/[\\d.]+/g).map(Number)
@@ -104,7 +104,7 @@ t.test('the upload page', { skip }, async t => {
   const open = (t: Parameters<typeof openUploadPage>[0], options?: Parameters<typeof openUploadPage>[2]): Promise<OpenPage> =>
     openUploadPage(t, browser!, options)
 
-  t.test('three files, the middle one too large: the other two are uploaded', async t => {
+  t.test('uploads two of three files if the middle one is too large', async t => {
     const { page, write, stored, errors } = await open(t)
     const binary = Buffer.from(Array.from({ length: 2048 }, (_, index) => index % 256))
 
@@ -121,7 +121,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(errors, [])
   })
 
-  t.test('two files of one name each have their own verdict', async t => {
+  t.test('shows a verdict for each of two files with the same name', async t => {
     const { page, stored } = await open(t)
     const files = [large, small, large].map(content => ({ name: 'twin.txt', mimeType: 'text/plain', buffer: Buffer.from(content) }))
 
@@ -132,7 +132,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(await stored(), [small])
   })
 
-  t.test('a verdict has a colour and a sign beside its words', async t => {
+  t.test('shows a colour and an icon with each verdict', async t => {
     const { page, write } = await open(t)
     await choose(page, await write({ 'notes.txt': small, 'novel.txt': large }))
     await hasSummary(page, '1 of 2 files uploaded, 1 failed.')
@@ -140,7 +140,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(await readLooks(page), [['rgb(20, 105, 47)', '"✓\u00a0" / ""'], ['rgb(179, 38, 30)', '"✕\u00a0" / ""']])
   })
 
-  t.test('files that are dropped anywhere on the page are uploaded, and a folder does not cost them', async t => {
+  t.test('uploads files that are dropped anywhere, and skips folders', async t => {
     const { page, uploads, write, stored, errors } = await open(t)
     const folder = join(uploads, '..', 'files', 'folder')
     await mkdir(folder)
@@ -158,7 +158,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(errors, [])
   })
 
-  t.test('a bar for each file and one for all show how far the sending is', async t => {
+  t.test('shows progress for each file and in total', async t => {
     const gate = createGate()
     const { page, write, stored } = await open(t, { fileSizeLimit: '40mb', front: gate.front })
     const film = Buffer.alloc(30_000_000, 'film')
@@ -180,7 +180,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(await stored(), [small, film.toString('latin1'), 'last'].sort())
   })
 
-  t.test('files that come while others are sent wait for their turn', async t => {
+  t.test('queues files that are added during an upload', async t => {
     const gate = createGate()
     const { page, write, stored } = await open(t, { front: gate.front })
 
@@ -194,7 +194,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(await stored(), [small, 'second'])
   })
 
-  t.test('a retry sends what can be retried and nothing else', async t => {
+  t.test('retries only retryable files', async t => {
     const { page, uploads, write, stored, errors } = await open(t)
     const [good, bad, unlucky] = await write({ 'notes.txt': small, 'novel.txt': large, 'letter.txt': 'unlucky' }) as [string, string, string]
     await choose(page, [good])
@@ -223,7 +223,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(errors, [])
   })
 
-  t.test('the keyboard alone can choose, cancel and retry', async t => {
+  t.test('works with the keyboard alone', async t => {
     const gate = createGate()
     const { page, write, stored } = await open(t, { front: gate.front })
     const focused = () => page.evaluate('document.activeElement.textContent')
@@ -254,7 +254,7 @@ t.test('the upload page', { skip }, async t => {
     t.ok((await stored()).includes(small))
   })
 
-  t.test('a cancel at once sends nothing', async t => {
+  t.test('sends nothing if it is cancelled at once', async t => {
     const { page, stored } = await open(t)
     const requests: string[] = []
     page.on('request', request => requests.push(request.method()))
@@ -273,7 +273,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(await stored(), [])
   })
 
-  t.test('a screen reader finds a name for everything', async t => {
+  t.test('gives every element a name for screen readers', async t => {
     const gate = createGate()
     const { page, write } = await open(t, { front: gate.front })
     t.equal(await page.locator('body').ariaSnapshot(), `\
@@ -319,7 +319,7 @@ t.test('the upload page', { skip }, async t => {
       - paragraph: "Failed: File too large"`)
   })
 
-  t.test('an upload that is refused as a whole is explained, and can be retried', async t => {
+  t.test('explains a refused upload, and lets the user retry it', async t => {
     const front = answerFirst(413, 'text/html', '<h1>413 Request Entity Too Large</h1>')
     const { page, write, stored } = await open(t, { front })
 
@@ -348,7 +348,7 @@ t.test('the upload page', { skip }, async t => {
     ['more results than files', 207, 'application/json', '{"results":[{"file":"a","status":"uploaded"},{"file":"b","status":"uploaded"}]}',
       'The server’s answer could not be understood. It is not known which of these files have arrived.']
   ] as const) {
-    t.test(`${what} is explained, and the file can be retried`, async t => {
+    t.test(`explains ${what}, and lets the user retry the file`, async t => {
       const { page, write, stored } = await open(t, { front: answerFirst(status, type, body) })
 
       await choose(page, await write({ 'file.txt': small }))
@@ -360,7 +360,7 @@ t.test('the upload page', { skip }, async t => {
     })
   }
 
-  t.test('a connection that is lost leaves the files unconfirmed, and they can be retried', async t => {
+  t.test('shows files as unconfirmed after a lost connection, and lets the user retry them', async t => {
     let connected = false
     const { page, write, stored } = await open(t, {
       front: server => (request, response) => {
@@ -382,7 +382,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(await stored(), [small])
   })
 
-  t.test('a file that changed since it was chosen does not cost the others', async t => {
+  t.test('uploads the other files if one has changed since it was chosen', async t => {
     const gate = createGate()
     const { page, write, stored } = await open(t, { front: gate.front })
     await choose(page, await write({ 'first.txt': small, 'changing.txt': 'before', 'last.txt': 'last' }))
@@ -402,7 +402,7 @@ t.test('the upload page', { skip }, async t => {
     t.notOk((await stored()).includes('after, and longer'))
   })
 
-  t.test('more files than the server reads: what it did not reach can be retried', async t => {
+  t.test('lets the user retry files beyond the server\'s limit', async t => {
     const { page, stored } = await open(t)
     const files = Array.from({ length: 1103 }, (_, index) => ({ name: `${index}.txt`, mimeType: 'text/plain', buffer: Buffer.from(`${index}`) }))
 
@@ -419,7 +419,7 @@ t.test('the upload page', { skip }, async t => {
     t.strictSame(await stored(), files.slice(0, 200).map(({ name }) => name.replace('.txt', '')).sort())
   })
 
-  t.test('names are shown as they are, whatever they hold', async t => {
+  t.test('shows any file name unchanged', async t => {
     const { page, write, errors } = await open(t)
     const names = ['<img src=x onerror="document.title=1">.txt', '\u202egnp.exe', 'ä 日本 🎉.txt']
 
@@ -433,7 +433,7 @@ t.test('the upload page', { skip }, async t => {
   })
 
   for (const colorScheme of ['light', 'dark'] as const) {
-    t.test(`every text can be read in ${colorScheme} colours and on a phone, also beside a long name`, async t => {
+    t.test(`is readable in ${colorScheme} colours and on a phone, also with long names`, async t => {
       const { page, write } = await open(t, {
         context: { colorScheme, viewport: { width: 320, height: 640 } }, front: answerFirst(413, 'text/plain', '')
       })
@@ -450,7 +450,7 @@ t.test('the upload page', { skip }, async t => {
     })
   }
 
-  t.test('nothing but the page itself is served, and its address needs no last slash', async t => {
+  t.test('serves only the page, with or without a trailing slash', async t => {
     const { page } = await open(t)
     const statuses = await Promise.all(['', '/', '/page.js', '/route.ts', '/../server.ts', '/%2e%2e/route.ts'].map(async path =>
       (await page.request.get(new URL(page.url()).origin + '/upload-page' + path)).status()))

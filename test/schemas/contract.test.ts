@@ -1,4 +1,4 @@
-// Contracts: the words of results, the schemas that follow from them, and what is published of them.
+// defineContract: results, their schemas and their OpenAPI.
 import { Type, type Static, type TObject, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
@@ -10,7 +10,7 @@ import {
 } from '../../lib/index.js'
 import { build } from '../fixtures/build.js'
 
-/** A schema as it is published: without what only TypeBox sees. */
+/** A schema as it is published, without the symbols of TypeBox. */
 const json = (schema: unknown) => JSON.parse(JSON.stringify(schema)) as unknown
 
 const anyKey = { anyOf: [{ type: 'integer' }, { type: 'string' }] }
@@ -30,7 +30,7 @@ const failureSchema = (key: string, keyType: object, word: string, reason: strin
   }
 })
 
-t.test('the three built-in contracts say exactly these words', async t => {
+t.test('makes exactly these results with the built-in contracts', async t => {
   t.equal(
     JSON.stringify({ [generic.envelope]: [generic.succeed(1), generic.fail(2, { message: 'Invalid data' })] }),
     '{"results":[{"id":1,"status":"success"},{"id":2,"status":"error","message":"Invalid data"}]}'
@@ -45,7 +45,7 @@ t.test('the three built-in contracts say exactly these words', async t => {
   )
 })
 
-t.test('a contract knows its words', async t => {
+t.test('exposes the words of a contract', async t => {
   const { schemas: _, succeed, fail, ...words } = uploads
   t.strictSame(words, {
     name: 'File', envelope: 'results', key: 'file', successWords: ['uploaded'], failureWord: 'failed', reason: 'error'
@@ -53,7 +53,7 @@ t.test('a contract knows its words', async t => {
   t.equal(tasks.envelope, 'tasks')
 })
 
-t.test('the schemas of a contract have one titled branch for each word', async t => {
+t.test('has one titled branch for each status in the schemas of a contract', async t => {
   const success = {
     title: 'ItemSuccess',
     type: 'object',
@@ -78,7 +78,7 @@ t.test('the schemas of a contract have one titled branch for each word', async t
   t.strictSame([uploads, tasks].flatMap(titles), ['FileUploaded', 'FileFailed', 'TaskCompleted', 'TaskFailed'])
 })
 
-t.test('a contract of many words has data for each', async t => {
+t.test('accepts data for each of several success words', async t => {
   const orders = defineContract({
     name: 'Order',
     envelope: 'orders',
@@ -125,14 +125,14 @@ t.test('a contract of many words has data for each', async t => {
     { orderId: null, status: 'refused', why: 'Empty', code: 'EMPTY', statusCode: 422, retryable: false, retryAfter: 1, errors: [] })
 })
 
-t.test('key and status come first, and a missing key is null', async t => {
+t.test('writes key and status first, and null for a missing key', async t => {
   const bare: AnyContract = uploads
   t.equal(JSON.stringify(bare.succeed(undefined, { size: 1, status: 'uploaded' })), '{"file":null,"status":"uploaded","size":1}')
   t.equal(JSON.stringify(bare.fail(undefined, { message: 'No', code: 'NO' })), '{"file":null,"status":"failed","error":"No","code":"NO"}')
   t.strictSame(bare.succeed('a', { status: 'invented' }), { file: 'a', status: 'invented' }, 'no status is rewritten')
 })
 
-t.test('a failure can carry more than every failure has', async t => {
+t.test('adds failureData to failures', async t => {
   const calls = defineContract({
     name: 'Call', key: 'id', success: 'answered', failure: 'missed', reason: 'why', failureData: Type.Object({ body: Type.Optional(Type.Unknown()) })
   })
@@ -147,7 +147,7 @@ t.test('a failure can carry more than every failure has', async t => {
   t.strictSame((await app.inject('/calls')).json(), { results: [failure] })
 })
 
-t.test('what else a failure can carry is missing where the plugin itself fails an item', async t => {
+t.test('leaves out failureData in failures made by the plugin', async t => {
   const hints = defineContract({ name: 'Call', key: 'id', success: 'answered', failure: 'missed', reason: 'why', failureData: Type.Object({ hint: Type.String() }) })
   const app = await build(t)
   app.route(bulkRoute({ url: '/calls', contract: hints, item: Type.Object({ id: Type.Integer() }), handler: ({ id }) => { if (id === 3) throw new Error('secret') } }))
@@ -157,7 +157,7 @@ t.test('what else a failure can carry is missing where the plugin itself fails a
   t.strictSame(hints.fail(1, { message: 'Busy', hint: 'later' }), { id: 1, status: 'missed', why: 'Busy', hint: 'later' })
 })
 
-t.test('the data of a success can be a plain JSON schema, which says by itself what is required', async t => {
+t.test('accepts plain JSON schemas as data', async t => {
   const data = { type: 'object', properties: { a: { type: 'string' }, b: { type: 'string' } }, required: ['a'], additionalProperties: false }
   const plain = defineContract({ name: 'Call', key: 'id', success: 'answered', failure: 'missed', reason: 'why', data: data as unknown as TObject })
   const app = await build(t)
@@ -166,14 +166,14 @@ t.test('the data of a success can be a plain JSON schema, which says by itself w
   t.match((await app.inject('/calls')).json().results, [{ id: 1, status: 'answered', a: 'x' }, { id: 2, code: 'INVALID_RESULT' }])
 })
 
-t.test('the data of all words can be one object', async t => {
+t.test('accepts one data schema for all success words', async t => {
   const both = defineContract({
     name: 'Row', key: 'id', success: ['created', 'updated'], failure: 'failed', reason: 'message', data: Type.Object({ version: Type.Integer() })
   })
   for (const schema of both.schemas.successes) t.strictSame(schema.required, ['id', 'status', 'version'])
 })
 
-t.test('the member "message" is free where the reason is called otherwise', async t => {
+t.test('allows a data member "message" if the reason has another name', async t => {
   const chats = defineContract({
     name: 'Chat', key: 'message', success: 'sent', failure: 'unsent', reason: 'why', data: Type.Object({ reason: Type.String() })
   })
@@ -181,7 +181,7 @@ t.test('the member "message" is free where the reason is called otherwise', asyn
   t.strictSame(chats.succeed('m2', { reason: 'asked' }), { message: 'm2', status: 'sent', reason: 'asked' })
 })
 
-t.test('a title is a name that OpenAPI can use, whatever the word', async t => {
+t.test('makes valid OpenAPI names from any word', async t => {
   const titleOf = (success: string) => {
     const { schemas } = defineContract({ name: 'Item', key: 'id', success, failure: 'no', reason: 'message' })
     return schemas.successes[0]!.title
@@ -193,7 +193,7 @@ t.test('a title is a name that OpenAPI can use, whatever the word', async t => {
   t.strictSame(taskTitles, ['ResizeTask', 'ResizeimageTask', 'ATask', 'ToileTask', 'Task'])
 })
 
-t.test('a vocabulary that cannot work is refused with what was expected', async t => {
+t.test('rejects invalid vocabularies with what was expected', async t => {
   const right = { name: 'Item', key: 'id', success: 'done', failure: 'failed', reason: 'message' }
   const word = (option: string, received: string) =>
     `defineContract: ${option} must be a word other than "__proto__"; received ${received}`
@@ -244,7 +244,7 @@ t.test('a vocabulary that cannot work is refused with what was expected', async 
   }
 })
 
-t.test('whatever a contract says fits the schema of its body', async t => {
+t.test('makes results that fit the schema of the body', async t => {
   const detail = fc.record<FailureDetail, 'message'>({
     message: fc.string(),
     code: fc.string(),
@@ -266,7 +266,7 @@ t.test('whatever a contract says fits the schema of its body', async t => {
   }
 })
 
-t.test('a result in other words does not fit', async t => {
+t.test('rejects results in other words', async t => {
   const misfits: Array<[AnyContract, unknown]> = [
     [generic, { id: 1, status: 'failed', message: 'No' }],
     [generic, { id: 1, status: 'error' }],
@@ -282,7 +282,7 @@ t.test('a result in other words does not fit', async t => {
   for (const [{ schemas }, result] of misfits) t.notOk(Value.Check(schemas.result, result), JSON.stringify(result))
 })
 
-t.test('files in JSON are objects or bare names, and tasks have their type and payload', async t => {
+t.test('defines the schemas of files and tasks in JSON', async t => {
   t.ok(Value.Check(FileEntries, { files: ['a.txt', { file: 'b.txt', content: '' }, { file: 'c.txt', content: 'aGVsbG8=', type: 'text/plain' }] }))
   t.notOk(Value.Check(FileEntries, { files: [] }))
   t.notOk(Value.Check(FileEntry, 3))
@@ -300,7 +300,7 @@ t.test('files in JSON are objects or bare names, and tasks have their type and p
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
 
-t.test('the types of results follow from the contract', async t => {
+t.test('infers the types of results from the contract', async t => {
   interface Words extends Vocabulary {
     envelope: 'rows'
     key: 'rowId'
@@ -351,7 +351,7 @@ interface OpenApi {
   }
 }
 
-t.test('a 207 body is published as oneOf of named components, told apart by status', async t => {
+t.test('publishes a 207 body as oneOf of named components with a discriminator', async t => {
   const { document } = await publish(t, Type.Object({ id: Type.Integer() }))
   const { schema } = document.paths['/items'].post.responses[207].content['application/json']
   t.strictSame(schema, {
@@ -374,7 +374,7 @@ t.test('a 207 body is published as oneOf of named components, told apart by stat
   t.strictSame(document.components.schemas.ItemSuccess, json(generic.schemas.successes[0]))
 })
 
-t.test('the published example shows what was given as example, else a plain value of each type', async t => {
+t.test('publishes the given examples, or plain values of each type', async t => {
   const all = defineContract({
     name: 'Thing',
     key: 'thingId',
@@ -430,7 +430,7 @@ t.test('the published example shows what was given as example, else a plain valu
   t.strictSame(succeeded!.value, { results: [success] })
 })
 
-t.test('a union whose branches differ in one constant is told apart by it, another is left as it is', async t => {
+t.test('adds a discriminator to unions with a tag, and to no others', async t => {
   const kind = (kind: TSchema, rest: Record<string, TSchema> = {}) => Type.Object({ id: Type.Integer(), kind, ...rest })
   const [a, b] = [kind(Type.Literal('a')), kind(Type.Literal('b'), { size: Type.Integer() })]
   const tagged: Record<string, TSchema> = {
@@ -472,7 +472,7 @@ t.test('a union whose branches differ in one constant is told apart by it, anoth
   }
 })
 
-t.test('a member called __proto__ in what a success carries is no prototype', async t => {
+t.test('treats a data member called __proto__ as an ordinary member', async t => {
   const given = JSON.parse('{"__proto__":{"n":1}}') as object
   const result = generic.succeed(1, given) as Record<string, unknown>
   t.equal(result.n, undefined)

@@ -2,7 +2,6 @@
 import type { AnyContract, Key } from '../../../schemas/index.js'
 import { DuplicateKeys } from '../../errors.js'
 import { typeOf, type Compile } from './validator.js'
-import type { JsonSchema } from './tagged-union.js'
 
 /** The name of the key, and which values are valid keys. */
 export interface KeyRules {
@@ -17,18 +16,7 @@ const SHOWN = 5
 /** Compiles the key schema of a contract. */
 export function compileKeyRules ({ key, schemas }: AnyContract, compile: Compile): KeyRules {
   const validate = compile(schemas.key)
-  // Texts without Ajv, which makes an error for every one where it may as well be an integer.
-  const takesTexts = takesAnyText(schemas.key as JsonSchema)
-  return { key, isKey: value => (takesTexts && typeof value === 'string') || validate(value) === undefined }
-}
-
-/** What a schema may have beside its branches without saying more of its values. */
-const ANNOTATIONS = new Set(['anyOf', 'title', 'description', 'examples', 'default'])
-
-function takesAnyText (schema: JsonSchema): boolean {
-  const { anyOf = [] } = schema as { anyOf?: JsonSchema[] }
-  return Object.keys(schema).every(name => ANNOTATIONS.has(name)) &&
-    anyOf.some(branch => branch.type === 'string' && Object.keys(branch).length === 1)
+  return { key, isKey: value => validate(value) === undefined }
 }
 
 /** Returns the key of an item. A valid item that is not an object is its own key, as the names in `["a.txt", "b.txt"]`. */

@@ -1,4 +1,4 @@
-// Idempotency-Key: a request that comes again is answered as before, and nothing runs twice.
+// Idempotency-Key: a repeated request gets the first answer, and nothing runs twice.
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
@@ -45,7 +45,7 @@ async function buildCounting (t: Test, { idempotency = {}, route, handler = () =
   return { app, ran, post }
 }
 
-/** A wrapper in which some methods are others. */
+/** A copy of a store with some methods replaced. */
 function withMethods (methods: Partial<IdempotencyStore>): IdempotencyStore {
   return { ...memoryIdempotency(), ...methods }
 }
@@ -63,7 +63,7 @@ if (skip === false) {
 }
 
 for (const [name, createStore] of Object.entries(stores)) {
-  t.test(`${name}: the same request under the same key runs once and is answered the same, byte for byte`, async t => {
+  t.test(`${name}: runs a repeated request once, and replays its answer byte for byte`, async t => {
     const { post, ran } = await buildCounting(t, {
       idempotency: { store: await createStore(t) },
       handler: id => { if (id === 2) throw new ItemError('Nö', { statusCode: 503 }) }
@@ -84,7 +84,7 @@ for (const [name, createStore] of Object.entries(stores)) {
     t.strictSame(ran, [1, 2])
   })
 
-  t.test(`${name}: of 50 requests at once one runs, and the others are told to wait or what it was answered`, async t => {
+  t.test(`${name}: runs one of 50 concurrent requests; the others get 409 or its answer`, async t => {
     let release = () => {}
     const gate = new Promise<void>(resolve => { release = resolve })
     const { post, ran } = await buildCounting(t, { idempotency: { store: await createStore(t) }, handler: () => gate })
@@ -108,7 +108,7 @@ for (const [name, createStore] of Object.entries(stores)) {
     t.strictSame(ran, [1, 2])
   })
 
-  t.test(`${name}: another request under the same key is refused, one that means the same is not`, async t => {
+  t.test(`${name}: refuses another request under the same key, but not an equivalent one`, async t => {
     const { app, post, ran } = await buildCounting(t, { idempotency: { store: await createStore(t) } })
     const send = (payload: string, url = '/items', type = 'application/json') =>
       app.inject({ method: 'POST', url, payload, headers: { 'idempotency-key': 'a', 'content-type': type } })
@@ -132,7 +132,7 @@ for (const [name, createStore] of Object.entries(stores)) {
   })
 }
 
-t.test('a key belongs to its route and its principal', async t => {
+t.test('separates the keys of routes and principals', async t => {
   const { app, post, ran } = await buildCounting(t, {
     idempotency: { principal: async request => request.headers.authorization }
   })
@@ -144,7 +144,7 @@ t.test('a key belongs to its route and its principal', async t => {
   t.strictSame(ran, [1, 2, 1, 2, -1, -2])
 })
 
-t.test('a replay passes every hook first, so that nobody sees what is not theirs', async t => {
+t.test('runs every hook before a replay', async t => {
   const { app, post, ran } = await buildCounting(t, {
     before: app => app.addHook('preHandler', async (request, reply) => { if (request.headers.authorization !== 'ada') return reply.code(401).send() }),
     route: { preHandler: async (request: { headers: { role?: string } }, reply: { code: (status: number) => { send: () => unknown } }) => { if (!request.headers.role) return reply.code(403).send() } } as object
@@ -157,7 +157,7 @@ t.test('a replay passes every hook first, so that nobody sees what is not theirs
   t.strictSame(ran, [1, 2])
 })
 
-t.test('hooks that change the answer change it once', async t => {
+t.test('applies onSend hooks once to each answer', async t => {
   const { post } = await buildCounting(t, {
     before: app => app.addHook('onSend', async (_request, reply, payload) => {
       reply.header('x-hook', 'seen')
@@ -171,7 +171,7 @@ t.test('hooks that change the answer change it once', async t => {
   t.equal(again.headers['x-hook'], 'seen')
 })
 
-t.test('keys: with quotes as in the draft or without, 1 to 255 visible characters', async t => {
+t.test('accepts keys with or without quotes, of 1 to 255 visible characters', async t => {
   const { post, ran } = await buildCounting(t)
   for (const key of ['a', '"a"', '8e03978e-40d5-43dd-bc93-6894a57f9324', '"a b, \\"c\\" \\\\"', 'x'.repeat(255), `"${'x'.repeat(255)}"`]) {
     t.equal((await post(key)).statusCode, 207, key)
@@ -186,7 +186,7 @@ t.test('keys: with quotes as in the draft or without, 1 to 255 visible character
   t.equal(ran.length, 8)
 })
 
-t.test('without a key nothing is kept; where it is required, nothing runs', async t => {
+t.test('stores nothing without a key, and runs nothing if a key is required', async t => {
   const free = await buildCounting(t)
   await free.post(undefined)
   await free.post(undefined)
@@ -199,7 +199,7 @@ t.test('without a key nothing is kept; where it is required, nothing runs', asyn
   t.strictSame(ran, [])
 })
 
-t.test('a request of which nothing ran can be sent again under its key', async t => {
+t.test('frees the key of a request that ran nothing', async t => {
   let isBroken = true
   const { app, post, ran } = await buildCounting(t, {})
   app.post('/plain', { schema: { body: Type.Array(Item) }, config: { multiStatus: generic } }, async (request, reply) => {
@@ -222,7 +222,7 @@ t.test('a request of which nothing ran can be sent again under its key', async t
   t.strictSame(ran, [0, 1, 2])
 })
 
-t.test('a route may have its own way, or none; routes that are no bulk routes never have one', async t => {
+t.test('takes options from the route, and ignores other routes', async t => {
   const own = memoryIdempotency()
   const { app, post, ran } = await buildCounting(t, { route: { idempotency: false } })
   app.route(bulkRoute({ url: '/own', contract: generic, item: Item, handler: ({ id }) => { ran.push(-id) }, idempotency: { store: own, required: true } }))
@@ -245,7 +245,7 @@ t.test('a route may have its own way, or none; routes that are no bulk routes ne
   t.equal(count, 2)
 })
 
-t.test('tasks are covered, and uploads in JSON; a form is refused with a key, and needs none', async t => {
+t.test('covers tasks and JSON uploads, and refuses a form with a key', async t => {
   let ran = 0
   const app = await build(t, {
     plugin: {
@@ -277,7 +277,7 @@ t.test('tasks are covered, and uploads in JSON; a form is refused with a key, an
   t.equal(ran, 3)
 })
 
-t.test('a stream with a key is refused and runs nothing; without one it runs', async t => {
+t.test('refuses a stream with a key', async t => {
   for (const [where, setup] of Object.entries({
     'the plugin': { route: { stream: true } },
     'the route': { plugin: { idempotency: false }, route: { stream: true, idempotency: { store: memoryIdempotency(), required: true } } }
@@ -298,14 +298,14 @@ t.test('a stream with a key is refused and runs nothing; without one it runs', a
   }
 })
 
-t.test('a stream of a route without idempotency lets a key pass', async t => {
+t.test('ignores the key of a stream without idempotency', async t => {
   const { app, ran } = await buildCounting(t, { route: { stream: true, idempotency: false } })
   const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': 'a' }
   t.equal((await app.inject({ method: 'POST', url: '/items/stream', payload: '{"id":1}\n', headers })).statusCode, 207)
   t.strictSame(ran, [1])
 })
 
-t.test('the hooks of a route decide before a stream is refused for its key', async t => {
+t.test('runs the hooks of a stream before it refuses the key', async t => {
   const { app, ran } = await buildCounting(t, {
     route: { stream: true, preHandler: async (_request: unknown, reply: FastifyReply) => reply.code(401).send({}) } as Setup['route']
   })
@@ -314,7 +314,7 @@ t.test('the hooks of a route decide before a stream is refused for its key', asy
   t.strictSame(ran, [])
 })
 
-t.test('a store that fails, or hangs, lets nothing run and nothing out', async t => {
+t.test('answers 503 and runs nothing if the store fails or hangs', async t => {
   const lines: LogLine[] = []
   const broken = await buildCounting(t, {
     idempotency: { store: withMethods({ claim: async () => { throw new Error('redis://secret') } }) }, onLog: line => lines.push(line)
@@ -350,7 +350,7 @@ t.test('a store that fails, or hangs, lets nothing run and nothing out', async t
   t.strictSame([broken.ran, sync.ran, hanging.ran], [[], [], []])
 })
 
-t.test('when the answer cannot be kept the client has it all the same, and the key is not used again', async t => {
+t.test('sends an answer that cannot be stored, and does not run it again', async t => {
   const lines: LogLine[] = []
   let failures = 1
   const memory = memoryIdempotency()
@@ -380,14 +380,14 @@ t.test('when the answer cannot be kept the client has it all the same, and the k
   t.strictSame(ran, [1, 2, 1, 2])
 })
 
-t.test('a claim that somebody else has got is logged, and their answer stays', async t => {
+t.test("logs a claim that another request has taken over, and keeps that one's answer", async t => {
   const lines: LogLine[] = []
   const { post } = await buildCounting(t, { idempotency: { store: withMethods({ complete: async () => false }) }, onLog: line => lines.push(line) })
   t.equal((await post('a')).statusCode, 207)
   t.match(lines.find(({ level }) => level >= 50), { msg: 'idempotency: the answer could not be kept, because somebody else has it' })
 })
 
-t.test('a key that cannot be given back is logged, and the error is answered', async t => {
+t.test('logs a key that cannot be released, and still answers the error', async t => {
   const lines: LogLine[] = []
   const { app, post } = await buildCounting(t, { idempotency: { store: withMethods({ release: async () => { throw new Error('gone') } }) }, onLog: line => lines.push(line) })
   app.post('/plain', { config: { multiStatus: generic } }, async () => { throw Object.assign(new Error('Not now'), { statusCode: 503 }) })
@@ -395,7 +395,7 @@ t.test('a key that cannot be given back is logged, and the error is answered', a
   t.match(lines.find(({ msg }) => msg.startsWith('idempotency')), { msg: 'idempotency: the key could not be given back', err: { message: 'gone' } })
 })
 
-/** Keeps the intervals that are set from now on from beginning, and gives what each of them would do. */
+/** Replaces setInterval, and returns the callbacks of the intervals that are set from now on. */
 function holdIntervals (t: Test): { ms: number, act: () => void, timer: NodeJS.Timeout }[] {
   const { setInterval } = globalThis
   const held: ReturnType<typeof holdIntervals> = []
@@ -410,7 +410,7 @@ function holdIntervals (t: Test): { ms: number, act: () => void, timer: NodeJS.T
 
 const isCleared = (timer: NodeJS.Timeout) => (timer as unknown as { _destroyed: boolean })._destroyed
 
-t.test('a claim is renewed for as long as its request runs, but not for ever', async t => {
+t.test('renews a claim while its request runs, up to the ttl', async t => {
   const intervals = holdIntervals(t)
   const lines: LogLine[] = []
   let renewed = 0
@@ -444,7 +444,7 @@ t.test('a claim is renewed for as long as its request runs, but not for ever', a
   await shortly
 })
 
-/** Sends a request whose client goes as soon as `isTime` resolves. */
+/** Sends a request whose client disconnects when `isTime` resolves. */
 async function sendAndGo (app: FastifyInstance, url: string, isTime: Promise<unknown>): Promise<void> {
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
@@ -455,7 +455,7 @@ async function sendAndGo (app: FastifyInstance, url: string, isTime: Promise<unk
   client.destroy()
 }
 
-t.test('a client that was cut off gets under its key what has become of its request', async t => {
+t.test('replays the answer to a client that was disconnected', async t => {
   let started = () => {}
   const isStarted = new Promise<void>(resolve => { started = resolve })
   const { app, post, ran } = await buildCounting(t, { route: { concurrency: 1 }, handler: () => { started(); return new Promise(() => {}) } })
@@ -469,7 +469,7 @@ t.test('a client that was cut off gets under its key what has become of its requ
   t.strictSame(ran, [1])
 })
 
-/** An app whose answer is a stream of these pieces, made anew for each request. */
+/** An app that answers each request with a new stream of these chunks. */
 async function buildStreaming (t: Test, create: () => Readable, onLog?: BuildOptions['onLog']) {
   let ran = 0
   const app = await build(t, { plugin: { idempotency: { store: memoryIdempotency({ maxBytes: 100 * 1024 * 1024 }) } }, ...(onLog && { onLog }) })
@@ -481,7 +481,7 @@ async function buildStreaming (t: Test, create: () => Readable, onLog?: BuildOpt
   return { app, post, ran: () => ran }
 }
 
-t.test('a streamed answer is streamed, and replayed whole', async t => {
+t.test('streams the first answer, and replays it whole', async t => {
   const { post, ran } = await buildStreaming(t, () => Readable.from(['{"index":0}\n', Buffer.from('{"summary":{}}\n')], { objectMode: false }))
   const first = await post()
   const again = await post()
@@ -492,7 +492,7 @@ t.test('a streamed answer is streamed, and replayed whole', async t => {
   t.equal(ran(), 1)
 })
 
-t.test('a stream is kept also when its client goes, before it began or within', async t => {
+t.test('stores a streamed answer also if its client disconnects', async t => {
   for (const piecesBefore of [0, 1]) {
     let goOn = () => {}
     let isReading = () => {}
@@ -514,7 +514,7 @@ t.test('a stream is kept also when its client goes, before it began or within', 
   }
 })
 
-t.test('a stream that breaks, or is too long to be kept, is not run again', async t => {
+t.test('does not run a request again whose stream failed or was too long', async t => {
   const broken = await buildStreaming(t, () => Readable.from((async function * () {
     yield 'x'
     throw new Error('it broke')
@@ -531,7 +531,7 @@ t.test('a stream that breaks, or is too long to be kept, is not run again', asyn
   t.equal(long.ran(), 1)
 })
 
-t.test('answers of other kinds: none, one too long, one that is no bytes, and a reply in the hands of the handler', async t => {
+t.test('handles empty, too long and unreadable answers, and hijacked replies', async t => {
   let ran = 0
   const app = await build(t, { plugin: { idempotency: { store: memoryIdempotency() } } })
   const config = { multiStatus: generic }
@@ -564,7 +564,7 @@ t.test('answers of other kinds: none, one too long, one that is no bytes, and a 
   await waitFor('the claim to be let go', () => isCleared(intervals[0]!.timer))
 })
 
-t.test('bodies of other kinds are compared byte by byte', async t => {
+t.test('compares other bodies byte by byte', async t => {
   const app = await build(t, { plugin: { idempotency: { store: memoryIdempotency() } } })
   app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.post('/bytes', { config: { multiStatus: generic } }, async (_request, reply) => reply.multiStatus([{ id: 1, status: 'success' }]))
@@ -578,7 +578,7 @@ t.test('bodies of other kinds are compared byte by byte', async t => {
   }
 })
 
-t.test('the documentation says it, for routes that have it', async t => {
+t.test('documents the header on the routes that accept it', async t => {
   const app = await build(t, { plugin: { docs: {}, idempotency: { store: memoryIdempotency(), required: true } } })
   app.route(bulkRoute({ url: '/items', contract: generic, item: Item, handler: () => {}, status: 'collapse', stream: true }))
   app.route(bulkRoute({ url: '/without', contract: generic, item: Item, handler: () => {}, idempotency: false }))
@@ -603,7 +603,7 @@ t.test('the documentation says it, for routes that have it', async t => {
   t.strictSame(paths['/plain'].post.parameters.map(({ name }: { name: string }) => name), ['x-mine', 'Idempotency-Key'])
 })
 
-t.test('wrong options are refused at registration', async t => {
+t.test('rejects invalid options at registration', async t => {
   const store = memoryIdempotency()
   const wrong: [unknown, RegExp][] = [
     [true, /idempotency must be an object of options, or false; received true/],
@@ -621,7 +621,7 @@ t.test('wrong options are refused at registration', async t => {
   }
 })
 
-t.test('with Redis gone nothing runs, and once it is back it does', { skip }, async t => {
+t.test('runs nothing while Redis is down, and runs again when it is back', { skip }, async t => {
   const server = await startRedisServer()
   const client = new Redis(server.port, { maxRetriesPerRequest: 1, enableOfflineQueue: false })
   client.on('error', () => {})
@@ -645,7 +645,7 @@ t.test('with Redis gone nothing runs, and once it is back it does', { skip }, as
   t.equal((await post('b')).statusCode, 207)
 })
 
-t.test('a body that nests deeper than the stack is no reason to fail', async t => {
+t.test('accepts a body that is nested deeper than the stack', async t => {
   const { app } = await buildCounting(t, { plugin: { idempotency: { store: memoryIdempotency() } } })
   const depth = 200_000
   await app.listen({ host: '127.0.0.1', port: 0 })

@@ -1,4 +1,4 @@
-// Every store of idempotency does what a store must, by the same checks; and the one in memory has bounds.
+// The idempotency stores pass the same checks, and the store in memory keeps its limits.
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { memoryIdempotency, type IdempotencyStore } from '../../../lib/index.js'
@@ -24,7 +24,7 @@ t.test('redis', { skip: skipUnless(await hasRedisServer(), 'redis-server') }, as
 
   await checkAll(t, redisIdempotency({ client }))
 
-  t.test('everything is below the prefix and expires', async t => {
+  t.test('stores everything below the prefix, with an expiry', async t => {
     const store = redisIdempotency({ client, prefix: 'mine:' })
     await store.claim('a', claim('one'), 60_000)
     await store.claim('b', claim('two'), 60_000)
@@ -33,13 +33,13 @@ t.test('redis', { skip: skipUnless(await hasRedisServer(), 'redis-server') }, as
     for (const key of await client.keys('mine:*')) t.ok(await client.pttl(key) > 0, key)
   })
 
-  t.test('a key that is neither free nor held again and again is an error', async t => {
+  t.test('rejects when a key is repeatedly neither free nor held', async t => {
     const vanishing = { set: async () => null, getBuffer: async () => null, eval: async () => 0 }
     await t.rejects(redisIdempotency({ client: vanishing }).claim('a', claim('one'), 1), { message: 'Expected the key to be free or held; 3 times it was neither' })
   })
 })
 
-t.test('in memory the oldest answers make room for new keys, running requests never', async t => {
+t.test('drops the oldest answers from memory for new keys, but no running request', async t => {
   const store = memoryIdempotency({ maxEntries: 3 })
   await store.claim('running', claim('r'), 60_000)
   for (const key of ['a', 'b']) {
@@ -57,7 +57,7 @@ t.test('in memory the oldest answers make room for new keys, running requests ne
   t.equal(await store.claim('d', claim('d'), 60_000), undefined)
 })
 
-t.test('in memory claims that have expired make room too', async t => {
+t.test('drops expired claims from memory', async t => {
   const store = memoryIdempotency({ maxEntries: 1 })
   await store.claim('a', claim('a'), 1)
   const begin = performance.now()
@@ -65,7 +65,7 @@ t.test('in memory claims that have expired make room too', async t => {
   t.equal(await store.claim('b', claim('b'), 60_000), undefined)
 })
 
-t.test('in memory the answers have at most so many bytes', async t => {
+t.test('limits the bytes of answers in memory', async t => {
   const store = memoryIdempotency({ maxBytes: 100 })
   for (const key of ['a', 'b', 'c']) {
     await store.claim(key, claim(key), 60_000)
@@ -81,13 +81,13 @@ t.test('in memory the answers have at most so many bytes', async t => {
   t.equal(await store.claim('c', claim('c'), 60_000), undefined)
 })
 
-t.test('options of the store in memory are checked', async t => {
+t.test('rejects invalid options of the memory store', async t => {
   t.throws(() => memoryIdempotency({ maxEntries: 0 }), { message: /memoryIdempotency\.maxEntries must be an integer from 1/ })
   t.throws(() => memoryIdempotency({ maxBytes: 1.5 }), { message: /memoryIdempotency\.maxBytes must be an integer from 1/ })
   t.throws(() => memoryIdempotency({ size: 1 } as object), { message: /an option in memoryIdempotency must be one of "maxEntries", "maxBytes"; received "size"/ })
 })
 
-t.test('the checks find a store that forgets, one that never does, and one that trusts everybody', async t => {
+t.test('detects faulty stores by the checks', async t => {
   const forgetful: IdempotencyStore = { claim: async () => undefined, renew: async () => true, complete: async () => true, release: async () => {} }
   const stubborn = () => {
     const memory = memoryIdempotency()

@@ -1,4 +1,4 @@
-// Whether a request may do this with this item, asked of each item before its handler.
+// The `authorize` option: allows or forbids each item before its handler.
 import { setTimeout } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
@@ -25,7 +25,7 @@ const postLines = async (app: FastifyInstance, all: object[]) => {
 }
 const FORBIDDEN = { status: 'error', message: 'Forbidden', code: 'ITEM_FORBIDDEN', statusCode: 403, retryable: false }
 
-t.test('a forbidden item fails alone with 403, and its handler never runs, as JSON and as a stream', async t => {
+t.test('fails only the forbidden item, with 403, in JSON and in a stream', async t => {
   const ways: Authorize<{ id: number }>[] = [({ id }) => id !== 2, async ({ id }) => id !== 2, ({ id }) => id === 2 ? undefined as never : true]
   for (const authorize of ways) {
     const { app, ran } = await buildItems(t, authorize, { concurrency: 1 })
@@ -36,7 +36,7 @@ t.test('a forbidden item fails alone with 403, and its handler never runs, as JS
   }
 })
 
-t.test('authorize is told the item, its key, its place and the request; not of items that are invalid', async t => {
+t.test('passes each valid item with its key, index and request to authorize', async t => {
   const asked: [unknown, ItemAccess][] = []
   const { app } = await buildItems(t, (item, access) => { asked.push([item, access]); return true })
   await post(app, ids('x', 7))
@@ -44,7 +44,7 @@ t.test('authorize is told the item, its key, its place and the request; not of i
   t.equal(asked.length, 1)
 })
 
-t.test('an ItemError says in its own words why, and anything else that is thrown is masked and forbids too', async t => {
+t.test('shows the message of an ItemError, and masks any other error', async t => {
   const { app, ran, lines } = await buildItems(t, ({ id }) => {
     if (id === 1) throw new ItemError('Not yours', { code: 'NOT_YOURS', statusCode: 403 })
     throw new Error('secret')
@@ -57,7 +57,7 @@ t.test('an ItemError says in its own words why, and anything else that is thrown
   t.match(lines.filter(({ level }) => level === 50), [{ key: 2, err: { message: 'secret' } }])
 })
 
-t.test('a permission that comes when the time of its item is up lets nothing run', async t => {
+t.test('does not run an item that is authorized after its timeout', async t => {
   let late: Promise<boolean> | undefined
   const { app, ran } = await buildItems(t, () => (late = setTimeout(40, true)), { timeout: 5 })
   t.match((await post(app, ids(1))).json().results, [{ code: 'TIMEOUT' }])
@@ -66,7 +66,7 @@ t.test('a permission that comes when the time of its item is up lets nothing run
   t.strictSame(ran, [])
 })
 
-t.test('with handling=strict a forbidden item refuses the batch, and nothing runs', async t => {
+t.test('refuses the whole batch for a forbidden item with handling=strict', async t => {
   const { app, ran } = await buildItems(t, async ({ id }) => id !== 2)
   const strict = { prefer: 'handling=strict' }
   const response = await post(app, ids(1, 2, 3), strict)
@@ -78,6 +78,6 @@ t.test('with handling=strict a forbidden item refuses the batch, and nothing run
   t.strictSame(ran, [1, 3])
 })
 
-t.test('an authorize that is no function is refused', async t => {
+t.test('rejects an authorize option that is not a function', async t => {
   t.throws(() => bulkRoute({ url: '/', contract: generic, item: Item, handler () {}, authorize: true as never }), { message: /authorize must be a function; received true/ })
 })

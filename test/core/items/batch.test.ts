@@ -1,4 +1,4 @@
-// The body of a bulk request: which items are valid, and when there is no batch at all.
+// Reading the items of a body, and validating each one.
 import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import t, { type Test } from 'tap'
@@ -36,7 +36,7 @@ function refusal (statusCode: number, code: string, error: string, message: stri
   return { statusCode, code: `FST_MULTI_STATUS_${code}`, error, message }
 }
 
-t.test('an invalid item fails alone, the handler sees only the valid ones, results come in request order', async t => {
+t.test('fails only the invalid items, and returns results in request order', async t => {
   const { ran, post } = await buildThings(t, Things)
 
   const response = await post([{ id: 1, n: '1' }, { id: 'b', n: 2 }, { id: 3 }, { id: 4, n: 4 }, 'five'])
@@ -55,7 +55,7 @@ t.test('an invalid item fails alone, the handler sees only the valid ones, resul
   t.strictSame(ran, [[{ id: 'b', n: 2 }, { id: 4, n: 4 }]])
 })
 
-t.test('a batch without a valid item is a 207, and the handler is given none', async t => {
+t.test('answers 207 when no item is valid', async t => {
   const { ran, post } = await buildThings(t, Things)
 
   const response = await post([{ id: 1 }, null])
@@ -68,7 +68,7 @@ t.test('a batch without a valid item is a 207, and the handler is given none', a
   t.strictSame(ran, [[]])
 })
 
-t.test('what the schema of a body says beside its items holds for the body', async t => {
+t.test('validates the body against the rest of its schema', async t => {
   for (const [more, wrong, right] of [
     [{ required: ['things', 'tenant'] }, {}, { tenant: 1 }],
     [{ patternProperties: { '^x-': { type: 'boolean' } } }, { 'x-a': 'neither' }, { 'x-a': true }],
@@ -81,7 +81,7 @@ t.test('what the schema of a body says beside its items holds for the body', asy
   }
 })
 
-t.test('the items can be the one array in an object, whose other members Fastify validates as ever', async t => {
+t.test('finds the items in the one array of an object, and lets Fastify validate its other members', async t => {
   const body = Type.Object({ things: Things, dryRun: Type.Boolean(), note: Type.Optional(Type.String()) }, { additionalProperties: false })
   const { ran, post } = await buildThings(t, body)
 
@@ -98,7 +98,7 @@ t.test('the items can be the one array in an object, whose other members Fastify
   t.equal(ran.length, 1)
 })
 
-t.test('a body with two arrays has no items that could be told apart, so Fastify validates it as a whole', async t => {
+t.test('leaves a body with two arrays to Fastify', async t => {
   const app = await build(t)
   app.post('/', {
     config: { multiStatus: contract }, schema: { body: Type.Object({ a: Things, b: Things }) }
@@ -109,14 +109,14 @@ t.test('a body with two arrays has no items that could be told apart, so Fastify
   t.equal((await app.inject({ method: 'POST', url: '/', payload: { a: [{ id: 1 }], b: [] } })).statusCode, 400)
 })
 
-t.test('the array need not be required to be the batch', async t => {
+t.test('finds the items in an array that the schema does not require', async t => {
   const { post } = await buildThings(t, { properties: { things: Things } })
 
   t.strictSame((await post({ things: [{ id: 1, n: 1 }] })).json().results, [{ id: 1, status: 'done', seen: { id: 1, n: 1 } }])
   t.equal((await post({})).statusCode, 400)
 })
 
-t.test('an item schema may refer to itself', async t => {
+t.test('accepts a recursive item schema', async t => {
   const Tree = Type.Recursive(This => Type.Union([
     Type.Object({ id: Type.Integer(), kind: Type.Literal('leaf') }),
     Type.Object({ id: Type.Integer(), kind: Type.Literal('branch'), of: Type.Array(This) })
@@ -130,7 +130,7 @@ t.test('an item schema may refer to itself', async t => {
   t.equal(results.length, 3)
 })
 
-t.test('nothing in an item is coerced or removed, though Fastify does so by default', async t => {
+t.test("coerces and removes nothing in an item, unlike Fastify's default", async t => {
   const body = Type.Object({ taskIds: Type.Array(Type.Integer()) })
   const { ran, post } = await buildThings(t, body)
 
@@ -151,7 +151,7 @@ t.test('nothing in an item is coerced or removed, though Fastify does so by defa
   t.strictSame(ran, [{ taskIds: [8] }])
 })
 
-t.test('members that an item schema does not know stay, or make the item invalid where it is closed', async t => {
+t.test('keeps unknown members, unless the item schema forbids them', async t => {
   const open = await buildThings(t, Things)
   t.strictSame((await open.post([{ id: 1, n: 1, more: { x: 1 } }])).json().results, [{ id: 1, status: 'done', seen: { id: 1, n: 1, more: { x: 1 } } }])
 
@@ -162,13 +162,13 @@ t.test('members that an item schema does not know stay, or make the item invalid
   ])
 })
 
-t.test('defaults of the item schema are filled in', async t => {
+t.test('fills in the defaults of the item schema', async t => {
   const { post } = await buildThings(t, Type.Array(Type.Object({ id: Type.Integer(), n: Type.Integer({ default: 5 }) })))
 
   t.strictSame((await post([{ id: 1 }])).json().results, [{ id: 1, status: 'done', seen: { id: 1, n: 5 } }])
 })
 
-t.test('pointers lead to the member, however deep it is and whatever it is called', async t => {
+t.test('points to the invalid member, whatever its depth and name', async t => {
   const Deep = Type.Object({
     id: Type.Integer(),
     'a/b': Type.Optional(Type.Object({ '~c#?%': Type.Array(Type.Object({ 'é ü': Type.Integer() })) })),
@@ -203,7 +203,7 @@ t.test('pointers lead to the member, however deep it is and whatever it is calle
   ])
 })
 
-t.test('of a union with a tag only the branch that is meant is checked', async t => {
+t.test('checks only the branch of a tagged union that the tag selects', async t => {
   const Circle = Type.Object({ id: Type.Integer(), shape: Type.Literal('circle'), r: Type.Number() })
   const Square = Type.Object({ id: Type.Integer(), shape: Type.Literal('square'), side: Type.Number() })
   const { post } = await buildThings(t, Type.Array(Type.Union([Circle, Square])))
@@ -225,7 +225,7 @@ t.test('of a union with a tag only the branch that is meant is checked', async t
   ])
 })
 
-t.test('an item schema may refer to what the app has added with addSchema', async t => {
+t.test('resolves references of an item schema to shared schemas', async t => {
   const addSchemas = (app: FastifyInstance) => app.addSchema({ $id: 'thing', type: 'object', required: ['id'], properties: { id: { type: 'integer' } } })
   const { post } = await buildThings(t, { type: 'array', items: { $ref: 'thing#' } }, { before: addSchemas })
 
@@ -257,7 +257,7 @@ const bodies: [name: string, body: object, items: (things: object[]) => object, 
 ]
 
 for (const [name, body, wrap, shared] of bodies) {
-  t.test(`the schema of a body may ${name}`, async t => {
+  t.test(`accepts the schema of a body that may ${name}`, async t => {
     const { post } = await buildThings(t, body, { before: app => shared !== undefined && app.addSchema(shared) })
 
     const response = await post(wrap([{ id: 1 }, { id: '2' }]))
@@ -271,7 +271,7 @@ for (const [name, body, wrap, shared] of bodies) {
   })
 }
 
-t.test('a shared schema that is not there yet is an error that says so', async t => {
+t.test('reports a shared schema that is added after the route', async t => {
   const before = (app: FastifyInstance) => app.addSchema({ $id: 'all', definitions: {} })
 
   for (const reference of ['things#', 'all#/definitions/things', 'all#/nothing/at/all']) {
@@ -282,7 +282,7 @@ t.test('a shared schema that is not there yet is an error that says so', async t
   }
 })
 
-t.test('a body of several media types is validated by Fastify, because what it is is known only when it comes', async t => {
+t.test('leaves a body with several media types to Fastify', async t => {
   const schema = { type: 'array', items: { type: 'object', properties: { id: { type: 'integer' } } } }
   const { ran, post } = await buildThings(t, { content: { 'application/json': { schema }, 'application/other': { schema } } })
 
@@ -290,7 +290,7 @@ t.test('a body of several media types is validated by Fastify, because what it i
   t.strictSame(ran, [])
 })
 
-t.test('two items with one key are a whole-request error that names the keys', async t => {
+t.test('refuses a batch with duplicate keys, and names them', async t => {
   const { ran, post } = await buildThings(t, Things)
 
   const twice = await post([{ id: 1, n: 1 }, { id: 'a', n: 1 }, { id: 1, n: 2 }, { id: 'a' }])
@@ -307,9 +307,9 @@ t.test('two items with one key are a whole-request error that names the keys', a
   t.strictSame(ran, [])
 })
 
-t.test('keys that look alike for long are told apart all the same', async t => {
+t.test('distinguishes long keys that differ in one character', async t => {
   const { post } = await buildThings(t, Things)
-  // The first one has another start and another end.
+  // The first key differs from the others at its start and at its end.
   const thingsOf = (key: (n: number) => string) => ['b', ...Array.from({ length: 40 }, (_, n) => key((n * 7) % 40))].map(id => ({ id, n: 1 }))
   const [near, far] = ['z'.repeat(9), 'z'.repeat(90)]
 
@@ -323,7 +323,7 @@ t.test('keys that look alike for long are told apart all the same', async t => {
   t.equal(within.headers['multi-status'], 'total=4, succeeded=4, failed=0')
 })
 
-t.test('a number and a string are two keys, and items without a usable key collide with none', async t => {
+t.test('treats 1 and "1" as two keys, and does not compare items without a key', async t => {
   const { post } = await buildThings(t, Things)
 
   t.strictSame((await post([{ id: 1, n: 1 }, { id: '1', n: 1 }, { id: null, n: 1 }, {}, { id: 1.5, n: 1 }])).json().results, [
@@ -335,7 +335,7 @@ t.test('a number and a string are two keys, and items without a usable key colli
   ])
 })
 
-t.test('more than maxItems is a 413 that says the limit', async t => {
+t.test('answers 413 with the limit for more than maxItems', async t => {
   const { ran, post } = await buildThings(t, Type.Array(Thing, { maxItems: 2 }))
   const refused = await post([1, 2, 3])
   t.equal(refused.statusCode, 413)
@@ -348,7 +348,7 @@ t.test('more than maxItems is a 413 that says the limit', async t => {
   t.equal((await unsaid.post(things)).json().message, 'Expected at most 1000 items in one request; received 1001')
 })
 
-t.test('rules for the array itself are rules for the whole request', async t => {
+t.test('validates the array itself, for example uniqueItems', async t => {
   const { ran, post } = await buildThings(t, Type.Array(Type.Integer(), { minItems: 2, uniqueItems: true, $id: 'numbers' }))
 
   t.strictSame((await post([1])).json(), refusal(400, 'BODY_NOT_BATCH', 'Bad Request',
@@ -358,7 +358,7 @@ t.test('rules for the array itself are rules for the whole request', async t => 
   t.equal((await post([1, 'x'])).headers['multi-status'], 'total=2, succeeded=1, failed=1')
 })
 
-t.test('an empty batch, no array and no body are whole-request errors that say so', async t => {
+t.test('refuses an empty batch, a body without an array, and no body', async t => {
   const array = await buildThings(t, Things)
   const object = await buildThings(t, Type.Object({ things: Things }))
   const cases: [typeof array, unknown, string, string][] = [
@@ -386,7 +386,7 @@ t.test('an empty batch, no array and no body are whole-request errors that say s
   t.strictSame([array.ran, object.ran], [[], []])
 })
 
-t.test('a media type that nobody reads, and JSON that is none, are what they are everywhere in Fastify', async t => {
+t.test('leaves unknown media types and malformed JSON to Fastify', async t => {
   const { ran, app } = await buildThings(t, Things)
   const post = (payload: string, type: string) => app.inject({ method: 'POST', url: '/things', payload, headers: { 'content-type': type } })
 
@@ -401,7 +401,7 @@ t.test('a media type that nobody reads, and JSON that is none, are what they are
   t.strictSame(ran, [])
 })
 
-t.test('with handling=strict one invalid item refuses the batch, every pointer from the root of the body', async t => {
+t.test('refuses the batch for an invalid item with handling=strict, and points to it from the root of the body', async t => {
   const { ran, post } = await buildThings(t, Type.Object({ 'th/ings': Things }))
 
   const refused = await post({ 'th/ings': [{ id: 1, n: 1 }, { id: 2, n: 'x' }, 7] }, { prefer: 'handling=strict' })
@@ -424,7 +424,7 @@ t.test('with handling=strict one invalid item refuses the batch, every pointer f
   t.equal(accepted.headers['preference-applied'], 'handling=strict')
 })
 
-t.test('the pointers of a strict refusal begin at the array where that is the body', async t => {
+t.test('points from the array if the body is the array', async t => {
   const { post } = await buildThings(t, Things)
 
   const refused = await post([{ id: 1, n: 1 }, {}], { prefer: 'handling=strict' })
@@ -432,7 +432,7 @@ t.test('the pointers of a strict refusal begin at the array where that is the bo
   t.strictSame(refused.json().errors, [{ pointer: '#/1/id', detail: "must have required property 'id'" }])
 })
 
-t.test("an app's own error handler and its own 422 schema decide how a strict refusal looks", async t => {
+t.test("formats a strict refusal by the app's error handler and 422 schema", async t => {
   const own = await buildThings(t, Things, {
     before: app => app.setErrorHandler<Error & { errors?: unknown }>((error, _request, reply) =>
       reply.code(422).send({ mine: error.message.length > 0, list: error.errors }))
@@ -446,7 +446,7 @@ t.test("an app's own error handler and its own 422 schema decide how a strict re
   t.strictSame((await narrow.post([{ id: 1 }], { prefer: 'handling=strict' })).json(), { code: 'FST_MULTI_STATUS_INVALID_ITEMS' })
 })
 
-t.test("the route's own preValidation hooks run before the items are read", async t => {
+t.test("reads the items after the route's preValidation hooks", async t => {
   const app = await build(t)
   const order: unknown[] = []
   app.post('/', {
@@ -460,7 +460,7 @@ t.test("the route's own preValidation hooks run before the items are read", asyn
   t.strictSame(order, [null, [{ id: 1 }]])
 })
 
-t.test('a contract on a route without items leaves the request alone', async t => {
+t.test('does not read the body of a route without items', async t => {
   const app = await build(t)
   app.get('/', { config: { multiStatus: contract } }, async (request, reply) =>
     reply.multiStatus([{ id: 1, status: 'done', seen: request.multiStatusBatch }]))
@@ -475,7 +475,7 @@ t.test('a contract on a route without items leaves the request alone', async t =
   t.equal((await app.inject({ method: 'HEAD', url: '/' })).statusCode, 207)
 })
 
-t.test('an item that is no object does not pass for the key of another', async t => {
+t.test('does not take an invalid non-object item for a key', async t => {
   const { post } = await buildThings(t, Type.Array(Thing))
 
   const response = await post([{ id: 5, n: 1 }, 5])

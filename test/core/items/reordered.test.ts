@@ -1,4 +1,4 @@
-// What a hook or a handler does to the items of a body: each result stays that of its item.
+// Items that a hook or handler reorders, removes or replaces keep their results.
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import t, { type Test } from 'tap'
@@ -33,7 +33,7 @@ async function sendTo (t: Test, itemsOf: (request: FastifyRequest) => Row[], pay
   return (await app.inject({ method: 'POST', url: '/', payload })).json()
 }
 
-t.test('items that a handler has sorted in place have their own results, in the order of the request', async t => {
+t.test('matches results to items that the handler has sorted, in request order', async t => {
   const sorted = ({ body }: FastifyRequest) => (body as Row[]).sort(byN)
 
   t.strictSame(await sendTo(t, sorted), { results: [bad(1), ok(2), ok(3)] })
@@ -43,15 +43,15 @@ t.test('items that a handler has sorted in place have their own results, in the 
   }), { results: [bad(1), ok(2), ok(3)] })
 })
 
-t.test('an item that a handler has taken away has no result, and the others keep theirs', async t => {
+t.test('keeps the results of the other items when the handler removes one', async t => {
   t.strictSame(await sendTo(t, ({ body }) => (body as Row[]).splice(1, 1) && body as Row[]), { results: [bad(1), none(2), ok(3)] })
 })
 
-t.test('a body that is emptied when the work is done changes nothing', async t => {
+t.test('ignores a body that is emptied after the work', async t => {
   t.strictSame(await sendTo(t, ({ body }) => (body as Row[]).splice(0)), { results: [bad(1), ok(2), ok(3)] })
 })
 
-t.test('results that come one by one and break off are those of the items as they were sorted', async t => {
+t.test('matches the results of an interrupted iterable to the sorted items', async t => {
   async function * work (items: Row[]) {
     for (const { id } of items.slice(0, 1)) yield { id, status: 'success' }
     throw new ItemError('No more')
@@ -62,7 +62,7 @@ t.test('results that come one by one and break off are those of the items as the
   t.match(results, [none(1), { id: 2, message: 'No more' }, ok(3)])
 })
 
-t.test('results of items that a handler has replaced by others follow their order', async t => {
+t.test('uses the order of the results if the handler has replaced its items', async t => {
   t.strictSame(await sendTo(t, request => (request.body = (request.body as Row[]).map(row => ({ ...row }))) as Row[]), { results: [bad(1), ok(2), ok(3)] })
 })
 
@@ -84,14 +84,14 @@ async function sendThrough (t: Test, hook: (request: FastifyRequest) => void, pa
   return { answer: response.json(), statusCode: response.statusCode, given }
 }
 
-t.test('a bulk route works through its items in the order of the request, also when a hook has sorted them', async t => {
+t.test('runs the items of a bulk route in request order, also after a hook has sorted them', async t => {
   const { answer, given } = await sendThrough(t, ({ body }) => { (body as Row[]).sort(byN) })
 
   t.strictSame(answer, { results: [bad(1), ok(2), ok(3)] })
   t.strictSame(given, rows.map(row => [row, row.id]))
 })
 
-t.test('a bulk route works on what a hook has put in the place of its items', async t => {
+t.test('runs the items that a hook has replaced', async t => {
   const enriched = rows.map(row => [{ ...row, tenant: 7 }, row.id])
   for (const hook of [
     (request: FastifyRequest) => { request.body = (request.body as Row[]).map(row => ({ ...row, tenant: 7 })) },
@@ -103,12 +103,12 @@ t.test('a bulk route works on what a hook has put in the place of its items', as
   }
 })
 
-t.test('a bulk route keeps its items when a hook makes something else of the body', async t => {
+t.test('keeps the items when a hook replaces the body by something else', async t => {
   const { answer } = await sendThrough(t, request => { request.body = { rows: request.body } })
   t.strictSame(answer, { results: [bad(1), ok(2), ok(3)] })
 })
 
-t.test('a bulk route whose items are not those of the request any more runs none of them', async t => {
+t.test('runs nothing if a hook leaves other items than the request had', async t => {
   for (const hook of [
     ({ body }: FastifyRequest) => { (body as Row[]).pop() },
     (request: FastifyRequest) => { request.body = (request.body as Row[]).map(row => ({ ...row })).sort(byN) },
@@ -121,7 +121,7 @@ t.test('a bulk route whose items are not those of the request any more runs none
   }
 })
 
-t.test('items without a key can be replaced too', async t => {
+t.test('lets a hook replace items without a key', async t => {
   const app = await build(t)
   const given: unknown[] = []
   app.route(bulkRoute({

@@ -1,4 +1,4 @@
-// The schemas of items: each route is held to its own, whatever others are called, and documentation costs nothing where there is none.
+// Compiling the schemas of items.
 import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -15,7 +15,7 @@ async function buildRoutes (t: Test, ...items: TSchema[]) {
 const statusOf = async (app: FastifyInstance, url: string, item: unknown) =>
   (await app.inject({ method: 'POST', url, payload: [item] })).json().results[0].status
 
-t.test('two routes whose items have one $id and differ are each held to their own', async t => {
+t.test('validates two routes whose schemas share an $id, each by its own schema', async t => {
   const named = (n: TSchema) => Type.Object({ id: Type.Integer(), n }, { $id: 'Item' })
   const nested = (n: TSchema) => Type.Object({ id: Type.Integer(), inner: Type.Object({ n }, { $id: 'Inner' }) })
   const app = await buildRoutes(t, named(Type.String()), named(Type.Integer()), nested(Type.String()), nested(Type.Integer()))
@@ -28,7 +28,7 @@ t.test('two routes whose items have one $id and differ are each held to their ow
   t.equal(await statusOf(app, '/3', { id: 1, inner: { n: 1 } }), 'success')
 })
 
-t.test('contexts with a shared schema of one name and different content are each held to their own', async t => {
+t.test('resolves a shared schema in the context of its route', async t => {
   const app = await build(t)
   for (const [url, type] of [['/texts', 'string'], ['/numbers', 'integer']] as const) {
     app.register(async child => {
@@ -42,14 +42,14 @@ t.test('contexts with a shared schema of one name and different content are each
   t.equal(await statusOf(app, '/numbers', { id: 1, n: 1 }), 'success')
 })
 
-t.test('examples are held against their schemas only where somebody may read them', async t => {
+t.test('checks examples only if there is documentation', async t => {
   const [plain, documented] = [await build(t), await build(t, { plugin: { docs: {} } })]
 
   t.equal(createExampleCompiler(plain)(Type.Integer())('text'), undefined)
   t.match(createExampleCompiler(documented)(Type.Integer())('text'), [{ pointer: '#', detail: /must be integer/ }])
 })
 
-t.test('what a schema says beside the branches of a union holds for every branch', async t => {
+t.test('applies the keywords beside a union to every branch', async t => {
   const kinds = [{ kind: 'a', n: { type: 'string' } }, { kind: 'b', n: { type: 'integer' } }].map(({ kind, n }) =>
     ({ type: 'object', required: ['kind', 'n'], properties: { kind: { const: kind }, n } }))
   const common = { type: 'object', required: ['id'], properties: { id: { type: 'integer', minimum: 1 } }, not: { required: ['admin'] } }
@@ -64,7 +64,7 @@ t.test('what a schema says beside the branches of a union holds for every branch
   }
 })
 
-t.test('a union whose branches refer to the whole schema is checked as a whole', async t => {
+t.test('checks a union whose branches refer to the whole schema', async t => {
   const leaf = { type: 'object', required: ['kind'], properties: { kind: { const: 'leaf' } } }
   const node = { type: 'object', required: ['kind', 'inner'], properties: { kind: { const: 'node' }, inner: { $ref: '#' } } }
   const app = await buildRoutes(t, Type.Unsafe({ anyOf: [leaf, node] }))
@@ -73,7 +73,7 @@ t.test('a union whose branches refer to the whole schema is checked as a whole',
   t.equal(await statusOf(app, '/0', { id: 1, kind: 'node', inner: { kind: 'other' } }), 'error')
 })
 
-t.test('a schema that cannot be checked at once is refused at the start', async t => {
+t.test('rejects an asynchronous schema at the start', async t => {
   const app = await buildRoutes(t, Type.Unsafe({ $async: true, type: 'object', properties: { id: { type: 'integer' } } }))
   await t.rejects(async () => app.ready(), { code: 'FST_MULTI_STATUS_INVALID_OPTION', message: /"\$async": true/ })
 })

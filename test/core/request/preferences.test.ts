@@ -1,4 +1,4 @@
-// The Prefer header (RFC 7240): what a client would like, and what it is told about it.
+// The Prefer header (RFC 7240) and the headers that answer it.
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -29,7 +29,7 @@ function post (app: FastifyInstance, prefer: string | undefined, payload: object
   return app.inject({ method: 'POST', url: '/notes', payload, headers: prefer === undefined ? {} : { prefer } })
 }
 
-t.test('without a preference nothing is said to be applied, but that it could be', async t => {
+t.test('sends Vary but no Preference-Applied without a preference', async t => {
   const response = await post((await app(t)).app, undefined)
   t.equal(response.statusCode, 207)
   t.strictSame(response.json(), valid)
@@ -37,7 +37,7 @@ t.test('without a preference nothing is said to be applied, but that it could be
   t.equal('preference-applied' in response.headers, false)
 })
 
-t.test('return=minimal leaves of a success its key and status, and a failure as it is', async t => {
+t.test('reduces successes to key and status with return=minimal, and keeps failures whole', async t => {
   const response = await post((await app(t)).app, 'return=minimal', [{ noteId: 1 }, { noteId: 2, text: 3 }])
   t.equal(response.statusCode, 207)
   t.equal(response.headers['preference-applied'], 'return=minimal')
@@ -59,7 +59,7 @@ t.test('return=minimal leaves of a success its key and status, and a failure as 
   })
 })
 
-t.test('handling=strict refuses the batch when one item is invalid, and nothing runs', async t => {
+t.test('refuses the batch for an invalid item with handling=strict, and runs nothing', async t => {
   const expected = {
     statusCode: 422,
     code: 'FST_MULTI_STATUS_INVALID_ITEMS',
@@ -86,7 +86,7 @@ t.test('handling=strict refuses the batch when one item is invalid, and nothing 
   }
 })
 
-t.test('handling=strict runs a batch whose every item is valid', async t => {
+t.test('runs a batch of valid items with handling=strict', async t => {
   const { app: one, ran } = await app(t)
   const response = await post(one, 'handling=strict, return=minimal')
   t.equal(response.statusCode, 207)
@@ -95,13 +95,13 @@ t.test('handling=strict runs a batch whose every item is valid', async t => {
   t.strictSame(ran, [1, 2])
 })
 
-t.test('handling=lenient is how invalid items are handled anyway', async t => {
+t.test('treats handling=lenient as the default', async t => {
   const response = await post((await app(t)).app, 'handling=lenient', [{ noteId: 1 }, { noteId: 'x' }])
   t.equal(response.statusCode, 207)
   t.equal(response.headers['multi-status'], 'total=2, succeeded=1, failed=1')
 })
 
-t.test('a preference is read however RFC 7240 lets it be written', async t => {
+t.test('reads every notation of RFC 7240', async t => {
   const { app: one } = await app(t)
   const read = [
     'return=minimal',
@@ -127,7 +127,7 @@ t.test('a preference is read however RFC 7240 lets it be written', async t => {
   }
 })
 
-t.test('an unknown or malformed preference is ignored', async t => {
+t.test('ignores unknown and malformed preferences', async t => {
   const { app: one } = await app(t)
   const ignored = [
     '',
@@ -161,7 +161,7 @@ t.test('an unknown or malformed preference is ignored', async t => {
   }
 })
 
-t.test('several headers are read as one', async t => {
+t.test('reads several Prefer headers as one', async t => {
   const { app: one } = await app(t)
   const response = await one.inject({
     method: 'POST', url: '/notes', payload: [{ noteId: 1 }, { noteId: 2 }], headers: { prefer: ['foo', 'return=minimal'] }
@@ -169,7 +169,7 @@ t.test('several headers are read as one', async t => {
   t.strictSame(response.json(), minimal)
 })
 
-t.test('the longest header takes no time to read, whatever is in it', async t => {
+t.test('parses the longest possible header in linear time', async t => {
   const { app: one } = await app(t)
   await post(one, 'return=minimal')
   const long = 15_000
@@ -193,7 +193,7 @@ t.test('the longest header takes no time to read, whatever is in it', async t =>
   }
 })
 
-t.test('Vary and Preference-Applied keep what the app has said already', async t => {
+t.test('keeps the values of Vary and Preference-Applied that the app has set', async t => {
   const said: Array<[string | string[] | undefined, string]> = [
     [undefined, 'Prefer'],
     ['Origin', 'Origin, Prefer'],
@@ -216,7 +216,7 @@ t.test('Vary and Preference-Applied keep what the app has said already', async t
   }
 })
 
-t.test('a route without a contract has no preferences', async t => {
+t.test('ignores preferences on a route without a contract', async t => {
   const one = await build(t)
   one.post('/notes', (_request, reply) => reply.multiStatus([{ id: 1, status: 'success', size: 1 }]))
   const response = await post(one, 'return=minimal')

@@ -1,4 +1,4 @@
-// A limit of @fastify/rate-limit that counts items and not requests.
+// limitItems: charges a limit of @fastify/rate-limit for every item.
 import rateLimit, { type RateLimitOptions } from '@fastify/rate-limit'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
@@ -18,7 +18,7 @@ async function buildItems (t: Test, options: Omit<RateLimitOptions, 'max'> = {},
 const items = (count: number) => Array.from({ length: count }, (_, id) => ({ id }))
 const post = (app: FastifyInstance, count: number) => app.inject({ method: 'POST', url: '/items', payload: items(count) })
 
-t.test('a batch of a hundred costs a hundred, and one that is more than is left runs not at all and costs nothing', async t => {
+t.test('charges each item, and refuses a batch over the limit without charging it', async t => {
   const { app, ran } = await buildItems(t)
   t.equal((await post(app, 100)).headers['multi-status'], 'total=100, succeeded=100, failed=0')
   const refused = await post(app, 51)
@@ -32,7 +32,7 @@ t.test('a batch of a hundred costs a hundred, and one that is more than is left 
   t.equal(ran.length, 149)
 })
 
-t.test('each line of a stream costs one, and one too many fails alone', async t => {
+t.test('charges each line of a stream, and fails only the lines over the limit', async t => {
   const { app, ran } = await buildItems(t)
   const payload = items(152).map(one => JSON.stringify(one)).join('\n')
   const { body } = await app.inject({ method: 'POST', url: '/items/stream', headers: { 'content-type': 'application/x-ndjson' }, payload })
@@ -43,7 +43,7 @@ t.test('each line of a stream costs one, and one too many fails alone', async t 
   t.match(lines.slice(150), [150, 151].map(id => ({ id, code: 'RATE_LIMITED', statusCode: 429, retryable: true, retryAfter: Number })))
 })
 
-t.test('who is on the allow list is not counted', async t => {
+t.test('does not charge clients on the allow list', async t => {
   const { app, ran } = await buildItems(t, { allowList: ['127.0.0.1'] })
   t.equal((await post(app, 200)).statusCode, 207)
   const { body } = await app.inject({ method: 'POST', url: '/items/stream', headers: { 'content-type': 'application/x-ndjson' }, payload: '{"id":1}' })
@@ -51,14 +51,14 @@ t.test('who is on the allow list is not counted', async t => {
   t.equal(ran.length, 201)
 })
 
-t.test('of two batches at a time that are too many together, none runs beyond the limit', async t => {
+t.test('keeps two concurrent batches within the limit', async t => {
   const { app, ran } = await buildItems(t)
   const answers = await Promise.all([post(app, 100), post(app, 100)])
   t.ok(ran.length <= 100)
   t.ok(answers.some(({ statusCode }) => statusCode === 429))
 })
 
-t.test('a batch that others have overtaken since it was looked at is refused', async t => {
+t.test('refuses a batch if other requests use up the limit meanwhile', async t => {
   const { app, ran } = await buildItems(t, {}, check => async (request, options) => {
     const state = await check(request, options)
     return options?.increment === false ? { ...state, remaining: 1000 } as typeof state : state
