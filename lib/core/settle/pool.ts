@@ -82,7 +82,7 @@ function startSlots<T, R, C> (pool: Pool<T, R, C>, count: number): Promise<void>
 async function runSlot<T, R, C> (pool: Pool<T, R, C>): Promise<void> {
   try {
     while (!pool.isAbandoned) {
-      for (let turn = pool.turns.due(); turn !== undefined; turn = pool.turns.due()) await turn
+      while (pool.turns.due !== undefined) await pool.turns.due
       const taking = pool.source.take()
       const taken = taking instanceof Promise ? await taking : taking
       if (taken === undefined) break
@@ -158,6 +158,7 @@ function begin<T, R, C> (pool: Pool<T, R, C>, { item, index, timeout }: Work<T>,
 function deliver<T, R, C> (pool: Pool<T, R, C>, outcome: Outcome<R>, taken: Taken<T>): void | Promise<void> {
   if (pool.isAbandoned) return
   const delivered = pool.deliver(outcome, taken.index, taken.thrown === undefined ? taken.item : undefined)
+  pool.turns.itemSettled()
   if (outcome.status === 'rejected') pool.failures++
   return delivered
 }

@@ -6,18 +6,18 @@ const TURN_AFTER = 10
 
 /** The turns of the event loop that one pool waits for. */
 export class EventLoopTurns {
+  /** The turn to wait for before an item is started, when one is due. */
+  due: Promise<void> | undefined
   #last = performance.now()
-  #due: Promise<void> | undefined
 
-  /** To be asked before an item is started. @returns the turn to wait for, when one is due */
-  due (): Promise<void> | undefined {
-    if (this.#due === undefined && performance.now() - this.#last > TURN_AFTER) this.#due = this.#wait()
-    return this.#due
+  /** To be called after each item. */
+  itemSettled (): void {
+    if (this.due === undefined && performance.now() - this.#last > TURN_AFTER) this.due = this.#wait()
   }
 
   async #wait (): Promise<void> {
     await setImmediate()
     this.#last = performance.now()
-    this.#due = undefined
+    this.due = undefined
   }
 }
