@@ -3,22 +3,23 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { InvalidOption, NotRegistered } from '../errors.js'
-import { withAuthorization, expectAllAllowed, type Authorize } from './items/authorize.js'
 import { checkContract, checkFunction, checkObject } from './options.js'
-import type { IdempotencyOptions } from './idempotency/options.js'
-import { DEFAULT_MAX_ITEMS } from './items/body-schema.js'
-import { RequestItemContext, type ItemContext } from './settle/attempt.js'
-import { bookOf, type OnItemError } from './results/item-error.js'
-import type { Batch } from './items/batch.js'
-import { settleSource } from './settle/pool.js'
-import { applyReplacedItems } from './items/reordered.js'
 import { readPreferences } from './request/preferences.js'
-import type { StatusPolicy } from './reply/multi-status.js'
-import { wordOutcome } from './results/assemble.js'
+import { withAuthorization, expectAllAllowed, type Authorize } from './items/authorize.js'
+import type { Batch } from './items/batch.js'
+import { DEFAULT_MAX_ITEMS } from './items/body-schema.js'
+import { applyReplacedItems } from './items/reordered.js'
+import { RequestItemContext, type ItemContext } from './settle/attempt.js'
 import { checkInteger, checkSettleOptions, show, type SettleOptions } from './settle/options.js'
+import { settleSource } from './settle/pool.js'
 import { openSource } from './settle/source.js'
-import type { LineItem } from './items/ndjson.js'
-import { checkLineMembers, handleStream, type StreamSettings } from './stream-route.js'
+import { wordOutcome } from './results/assemble.js'
+import { bookOf, type OnItemError } from './results/item-error.js'
+import type { StatusPolicy } from './reply/multi-status.js'
+import type { IdempotencyOptions } from './idempotency/options.js'
+import { streamRoute, type StreamOptions, type StreamWork } from './stream-route.js'
+
+export type { StreamOptions } from './stream-route.js'
 
 /** What a handler may return: what a success carries, or nothing where the contract asks for nothing. */
 export type HandlerResult<V extends Vocabulary> =
@@ -53,16 +54,6 @@ export interface BulkRouteOptions<I extends TSchema, V extends Vocabulary> exten
   handler: (item: Static<I>, context: ItemContext) => HandlerResult<V> | Promise<HandlerResult<V>>
 }
 
-/** What a stream may have. */
-export interface StreamOptions {
-  /** How many items run; each one more fails alone. @default no limit */
-  maxItems?: number
-  /** How many bytes a line may have; one that is longer fails alone. @default 1048576 */
-  maxLineBytes?: number
-}
-
-const DEFAULT_LINE_BYTES = 1024 * 1024
-
 /** Milliseconds that an item may take when nobody says otherwise. */
 export const DEFAULT_TIMEOUT = 30_000
 
@@ -92,7 +83,9 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   const work: Work<I> = { contract: contract as AnyContract, item, how, perform: withAuthorization(handler, authorize) }
   const own = { ...(onItemError !== undefined && { onItemError }), ...(idempotency !== undefined && { idempotency }) }
   const shared = { ...route, method, config: { ...config, ...own } }
-  const streamRoute = stream === false ? undefined : streamingRoute({ ...shared, ...(schema && { schema }) }, work, stream === true ? {} : stream)
+  const streaming = stream === false
+    ? undefined
+    : streamRoute({ ...shared, ...(schema && { schema }) }, work as unknown as StreamWork, stream === true ? {} : stream)
 
   return {
     ...shared,
@@ -104,12 +97,12 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     config: {
       ...shared.config,
       multiStatus: contract as AnyContract,
-      ...(streamRoute && { multiStatusStreamRoute: streamRoute })
+      ...(streaming && { multiStatusStreamRoute: streaming })
     },
-    // request -> items -> settle -> results -> reply
     handler: async (request, reply) => {
-      const batch = batchIn(request, contract.key)
-      if (authorize !== undefined && readPreferences(request).strict) {
+      const { strict } = readPreferences(request)
+      const batch = takeBatch(request, contract.key)
+      if (strict && authorize !== undefined) {
         await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
       }
       batch.results = await settleBatch(reply, batch, work)
@@ -141,7 +134,7 @@ interface Work<I extends TSchema> {
  * @param key the member of an item that is its key
  * @throws FST_MULTI_STATUS_NOT_REGISTERED
  */
-function batchIn (request: FastifyRequest, key: string): Batch {
+function takeBatch (request: FastifyRequest, key: string): Batch {
   const batch = request.multiStatusBatch
   if (!batch) throw new NotRegistered(request.routeOptions.url!)
   applyReplacedItems(batch, request.body, key)
@@ -168,31 +161,4 @@ async function settleBatch<I extends TSchema> (
     }
   })
   return results
-}
-
-function streamingRoute<I extends TSchema> (
-  route: Omit<RouteOptions, 'handler'>, { contract, item, how, perform }: Work<I>, { maxItems = Infinity, maxLineBytes = DEFAULT_LINE_BYTES }: StreamOptions
-): RouteOptions {
-  checkLineMembers(contract)
-  if (maxItems !== Infinity) checkInteger('stream.maxItems', maxItems, 1)
-  checkInteger('stream.maxLineBytes', maxLineBytes, 1)
-  const { timeout } = how
-  const settings: StreamSettings = {
-    contract,
-    item,
-    limits: { maxItems, maxLineBytes },
-    how: { ...how, timeout: typeof timeout === 'function' ? line => timeOf(line as LineItem, timeout) : timeout },
-    perform
-  }
-  return {
-    ...route,
-    url: `${route.url.replace(/\/$/, '')}/stream`,
-    config: { ...route.config, multiStatusStream: settings },
-    handler: (request, reply) => handleStream(request, reply, settings)
-  }
-}
-
-/** A line that has failed already takes no time. */
-function timeOf<T> ({ item, failure }: LineItem, timeout: (item: T) => number | undefined): number | undefined {
-  return failure === undefined ? timeout(item as T) : undefined
 }

@@ -13,7 +13,7 @@ import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from './re
 import { batchOf, beginReport, endReport, reportItem, wantsItem } from './results/report.js'
 import { wordOutcome } from './results/assemble.js'
 import { serializeAlone, serializerOf, type SerializeContext } from './results/serializer.js'
-import type { SettleOptions } from './settle/options.js'
+import { checkInteger, type SettleOptions } from './settle/options.js'
 import { documentStream } from './openapi/stream.js'
 import { readLines, type LineItem, type LineRules, type StreamLimits, type StreamSource } from './items/ndjson.js'
 import { createOutput, type LineOutput } from './reply/ndjson.js'
@@ -22,19 +22,52 @@ import { InvalidOption, invalidResult, toFailure } from '../errors.js'
 /** The media types of newline-delimited JSON. */
 export const LINE_TYPES = ['application/x-ndjson', 'application/jsonl']
 
-/** What a streaming operation is made of. */
-export interface StreamSettings {
+/** What a stream may have. */
+export interface StreamOptions {
+  /** How many items run; each one more fails alone. @default no limit */
+  maxItems?: number
+  /** How many bytes a line may have; one that is longer fails alone. @default 1048576 */
+  maxLineBytes?: number
+}
+
+const DEFAULT_LINE_BYTES = 1024 * 1024
+
+/** What is done with each item of a stream. */
+export interface StreamWork {
   readonly contract: AnyContract
   /** The schema of one item. */
   readonly item: object
-  readonly limits: StreamLimits
   readonly how: SettleOptions
   /** Does the work of one item. */
   perform (item: unknown, context: ItemContext): unknown
 }
 
+/** What a streaming operation is made of. */
+export interface StreamSettings extends StreamWork {
+  readonly limits: StreamLimits
+}
+
+/**
+ * Makes the streaming operation of a bulk route, at `<url>/stream`.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION
+ */
+export function streamRoute (
+  route: Omit<RouteOptions, 'handler'>, work: StreamWork, { maxItems = Infinity, maxLineBytes = DEFAULT_LINE_BYTES }: StreamOptions
+): RouteOptions {
+  checkLineMembers(work.contract)
+  if (maxItems !== Infinity) checkInteger('stream.maxItems', maxItems, 1)
+  checkInteger('stream.maxLineBytes', maxLineBytes, 1)
+  const settings: StreamSettings = { ...work, limits: { maxItems, maxLineBytes } }
+  return {
+    ...route,
+    url: `${route.url.replace(/\/$/, '')}/stream`,
+    config: { ...route.config, multiStatusStream: settings },
+    handler: (request, reply) => handleStream(request, reply, settings)
+  }
+}
+
 /** @throws FST_MULTI_STATUS_INVALID_OPTION when results have a member that says in a line which item it is about */
-export function checkLineMembers ({ schemas: { successes, failure } }: AnyContract): void {
+function checkLineMembers ({ schemas: { successes, failure } }: AnyContract): void {
   if (![...successes, failure].some(({ properties }) => Object.hasOwn(properties, 'index'))) return
   throw new InvalidOption('stream', 'false, or a contract without a member "index", which is the place of the item in every line', 'a contract with one')
 }
@@ -85,8 +118,8 @@ function createParser (app: FastifyInstance): (line: string) => unknown {
 
 type ParseJson = (request: undefined, text: string, done: (error: Error | null, value?: unknown) => void) => void
 
-/** Handles a request of a streaming operation. */
-export function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {
+/** Answers while the items are still coming in. */
+function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {
   const { minimal } = readPreferences(request)
   setVaryHeader(reply)
   if (minimal) setPreferenceAppliedHeader(reply, 'return=minimal')
@@ -118,7 +151,7 @@ async function answer (
     source,
     worker: (line, context) => line.failure ?? worker(line, context),
     newContext: ({ key }, index, attempt, controller) => new RequestItemContext(index, attempt, controller, key, request),
-    options: { ...settings.how as SettleOptions<LineItem>, signal },
+    options: { ...settings.how, timeout: timeoutOf(settings.how), signal },
     deliver (outcome, index, line) {
       const written = writeLine(outcome, index, line)
       total++
@@ -135,8 +168,13 @@ async function answer (
   output.end()
 }
 
+/** A line that has failed already takes no time. */
+function timeoutOf ({ timeout }: SettleOptions): SettleOptions<LineItem>['timeout'] {
+  return typeof timeout === 'function' ? ({ item, failure }) => failure === undefined ? timeout(item) : undefined : timeout
+}
+
 /** Milliseconds that a client has to read the end of an answer that was cut. */
-const LAST_WORDS = 1_000
+const FLUSH_TIMEOUT = 1_000
 
 /**
  * A client that goes on sending, or reads no more, does not keep the connection of an answer that was cut. Either message
@@ -146,7 +184,7 @@ function closeSoon ({ raw: request }: FastifyRequest, { raw: response }: Fastify
   output.release()
   if (response.destroyed) return
   const messages = [request, response]
-  const timer = setTimeout(() => { for (const message of messages) message.destroy() }, LAST_WORDS)
+  const timer = setTimeout(() => { for (const message of messages) message.destroy() }, FLUSH_TIMEOUT)
   for (const message of messages) {
     message.once('close', () => { if (messages.every(({ destroyed }) => destroyed)) clearTimeout(timer) })
   }

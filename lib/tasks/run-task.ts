@@ -1,7 +1,7 @@
 // Runs tasks: calls the handler of each type within its time, and checks what it returns.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { isThenable, type LazyAbortController, type Outcome } from '../core/settle/attempt.js'
+import { isThenable, LazyAbortController, runAttempt, type Abort, type Outcome } from '../core/settle/attempt.js'
 import { settleSource, type Gate } from '../core/settle/pool.js'
 import { retryDelay } from '../core/settle/retry.js'
 import { openSource } from '../core/settle/source.js'
@@ -114,7 +114,7 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
 
   function work (placed: PlacedTask, context: TaskContext): unknown {
     const output = runnerOf(placed).run(placed.task.payload, context)
-    return isThenable(output) ? Promise.resolve(output).then(expectNoError) : expectNoError(output)
+    return isThenable(output) ? awaitOutput(output) : expectNoError(output)
   }
 
   const timeoutOf = (placed: PlacedTask) => runnerOf(placed).timeout
@@ -127,20 +127,29 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
 
   async function runTask (task: Task, at: TaskAttempt): Promise<TaskEnd> {
     const placed = { index: at.index, task }
-    const { canceller } = at
-    let outcome: Outcome<unknown> | undefined
-    await settleSource<PlacedTask, unknown, TaskContext>({
-      source: openSource([placed]),
-      worker: work,
-      newContext: (_, _index, _attempt, controller) => new Context(placed, at.attempt, at, controller),
-      options: { timeout: timeoutOf, signal: canceller.signal },
-      deliver (settled) { outcome = settled }
-    })
-    if (outcome!.status === 'fulfilled') return { result: succeed(task, outcome!.value), retryIn: undefined }
-    const { reason } = outcome!
-    const retryIn = canceller.reason === undefined ? retryDelay(reason, at.attempt, { retries }) : undefined
+    const outcome = await attemptOnce(placed, at)
+    if (outcome.status === 'fulfilled') return { result: succeed(task, outcome.value), retryIn: undefined }
+    const { reason } = outcome
+    const retryIn = at.canceller.reason === undefined ? retryDelay(reason, at.attempt, { retries }) : undefined
     const result = retryIn === undefined ? fail(placed, reason, at) : tasks.fail(task.taskId, toFailure(reason))
     return { result, retryIn }
+  }
+
+  async function attemptOnce (placed: PlacedTask, at: TaskAttempt): Promise<Outcome<unknown>> {
+    const { signal } = at.canceller
+    const controller = new LazyAbortController()
+    const running = new Set<Abort>()
+    const onAbort = () => { for (const abort of running) abort(signal.reason) }
+    signal.addEventListener('abort', onAbort)
+    const context = new Context(placed, at.attempt, at, controller)
+    const outcome = runAttempt(() => work(placed, context), { controller, running, timeout: timeoutOf(placed) })
+    // It may have been cancelled before, or by its own handler.
+    if (signal.aborted) onAbort()
+    try {
+      return await outcome
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
   }
 
   function runBatch (batch: BatchOfTasks): Promise<void> {
@@ -169,6 +178,10 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
   }
 
   return Object.assign(runTask, { batch: runBatch })
+}
+
+async function awaitOutput (output: PromiseLike<unknown>): Promise<unknown> {
+  return expectNoError(await output)
 }
 
 /** An error that a handler returns, as by `catch(error => error)`, is a failure none the less. */

@@ -25,8 +25,7 @@ const FLUSH_TIMEOUT = 1_000
  */
 export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   const signals = new WeakMap<FastifyReply, AbortSignal>()
-  /** The batches whose answer has not been sent to its end. */
-  const active = new Map<FastifyReply, AbortController>()
+  const active = new Set<InProgress>()
   let isClosing = false
   let isOver = false
   let end = Infinity
@@ -34,12 +33,12 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
   app.addHook('preClose', async () => {
     isClosing = true
     end = performance.now() + grace
-    for (const reply of active.keys()) closeConnection(reply)
+    for (const { reply } of active) closeConnection(reply)
     await waitAtMost(allAnswered(active), grace)
     isOver = true
-    for (const controller of active.values()) controller.abort(serverClosing())
+    for (const { controller } of active) controller.abort(serverClosing())
     await waitAtMost(allAnswered(active), FLUSH_TIMEOUT)
-    for (const { raw } of active.keys()) if (raw.headersSent) raw.destroy()
+    for (const { reply: { raw } } of [...active]) if (raw.headersSent) raw.destroy()
   })
 
   function follow (reply: FastifyReply): AbortSignal {
@@ -50,9 +49,10 @@ export function followBatches (app: FastifyInstance, grace: number): Lifetime {
       // A request whose body has come in while the app closes.
       if (isClosing) closeConnection(reply)
       if (isOver) controller.abort(serverClosing())
-      active.set(reply, controller)
+      const batch = { controller, reply }
+      active.add(batch)
       raw.on('close', () => {
-        active.delete(reply)
+        active.delete(batch)
         if (!raw.writableEnded) controller.abort(clientGone())
       })
     }
@@ -82,9 +82,15 @@ function closeConnection (reply: FastifyReply): void {
   if (!reply.raw.headersSent && reply.request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
 }
 
+/** A batch whose answer has not been sent to its end. */
+interface InProgress {
+  readonly controller: AbortController
+  readonly reply: FastifyReply
+}
+
 /** Resolves when no batch is in progress any more, also none that began after this was called. */
-async function allAnswered (active: ReadonlyMap<FastifyReply, unknown>): Promise<void> {
-  while (active.size > 0) await Promise.all([...new Set([...active.keys()].map(({ raw }) => raw))].map(closed))
+async function allAnswered (active: ReadonlySet<InProgress>): Promise<void> {
+  while (active.size > 0) await Promise.all([...new Set([...active].map(({ reply }) => reply.raw))].map(closed))
 }
 
 function closed (raw: FastifyReply['raw']): Promise<unknown> {

@@ -109,17 +109,19 @@ function waitForAnswer<R> (returned: R | PromiseLike<R>, { controller, timeout, 
     }
     const timer = timeout === undefined ? undefined : setTimeout(() => abort(timedOut()), timeout)
     running.add(abort)
-    outcomeOf(returned).then(finish)
+    report(returned, finish)
   })
 }
 
 /** Never rejects. By `await`, which does not call a `then` that a promise of a worker has of its own. */
-async function outcomeOf<R> (returned: R | PromiseLike<R>): Promise<Outcome<R>> {
+async function report<R> (returned: R | PromiseLike<R>, finish: (outcome: Outcome<R>) => void): Promise<void> {
+  let outcome: Outcome<R>
   try {
-    return fulfilled(await returned)
+    outcome = fulfilled(await returned)
   } catch (error) {
-    return rejected(error)
+    outcome = rejected(error)
   }
+  finish(outcome)
 }
 
 /** Whether `await` would wait for the value. */

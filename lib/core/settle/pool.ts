@@ -4,7 +4,7 @@ import { LazyAbortController, rejected, runAttempt, type Abort, type NewContext,
 import { checkInteger, type SettleOptions } from './options.js'
 import { retryDelay } from './retry.js'
 import type { Source, Taken } from './source.js'
-import { dueTurn } from './yield.js'
+import { EventLoopTurns } from './yield.js'
 
 /** Takes the outcome of an item; the slot of the item waits for what it returns. */
 export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
@@ -35,6 +35,7 @@ export interface Gate {
 interface Pool<T, R, C> extends Job<T, R, C> {
   /** What aborts attempts and pauses in progress. */
   readonly running: Set<Abort>
+  readonly turns: EventLoopTurns
   failures: number
   /** Set by an abort: makes the failure of items that have not started. */
   aborted: (() => ItemError) | undefined
@@ -58,7 +59,7 @@ interface Work<T> {
 export async function settleSource<T, R, C> (job: Job<T, R, C>): Promise<void> {
   const { options: { concurrency = 16, signal }, source } = job
   const pool: Pool<T, R, C> = {
-    ...job, running: new Set(), failures: 0, aborted: undefined, isAbandoned: false, isDrained: false
+    ...job, running: new Set(), turns: new EventLoopTurns(), failures: 0, aborted: undefined, isAbandoned: false, isDrained: false
   }
   const onAbort = () => abortPool(pool, signal?.reason)
   if (signal?.aborted) onAbort()
@@ -81,7 +82,7 @@ function startSlots<T, R, C> (pool: Pool<T, R, C>, count: number): Promise<void>
 async function runSlot<T, R, C> (pool: Pool<T, R, C>): Promise<void> {
   try {
     while (!pool.isAbandoned) {
-      for (let turn = dueTurn(); turn !== undefined; turn = dueTurn()) await turn
+      while (pool.turns.due !== undefined) await pool.turns.due
       const taking = pool.source.take()
       const taken = taking instanceof Promise ? await taking : taking
       if (taken === undefined) break
@@ -157,6 +158,7 @@ function begin<T, R, C> (pool: Pool<T, R, C>, { item, index, timeout }: Work<T>,
 function deliver<T, R, C> (pool: Pool<T, R, C>, outcome: Outcome<R>, taken: Taken<T>): void | Promise<void> {
   if (pool.isAbandoned) return
   const delivered = pool.deliver(outcome, taken.index, taken.thrown === undefined ? taken.item : undefined)
+  pool.turns.itemSettled()
   if (outcome.status === 'rejected') pool.failures++
   return delivered
 }

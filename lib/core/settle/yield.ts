@@ -1,28 +1,23 @@
-// Lets the event loop turn during long stretches of short work.
+// Yields to the event loop during long stretches of short work.
 import { setImmediate } from 'node:timers/promises'
 
-/** Milliseconds of work after which the event loop gets a turn. */
+/** Milliseconds of work after which the event loop gets a turn. Shorter ones would have too many batches in memory at once. */
 const TURN_AFTER = 10
 
-/** When the work since the last turn of the event loop has begun; undefined when there was none yet. */
-let start: number | undefined
-/** Resolves with the next turn of the event loop. */
-let turn: Promise<void> | undefined
-/** Whether everybody waits for it. */
-let isDue = false
+/** The turns of the event loop that one pool waits for. */
+export class EventLoopTurns {
+  /** The turn to wait for before an item is started, when one is due. */
+  due: Promise<void> | undefined
+  #last = performance.now()
 
-/** To be asked before more work begins. @returns a turn of the event loop to wait for, when one is due */
-export function dueTurn (): Promise<void> | undefined {
-  if (isDue) return turn
-  const now = performance.now()
-  turn ??= nextTurn()
-  start ??= now
-  isDue = now - start > TURN_AFTER
-  return isDue ? turn : undefined
-}
+  /** To be called after each item. */
+  itemSettled (): void {
+    if (this.due === undefined && performance.now() - this.#last > TURN_AFTER) this.due = this.#wait()
+  }
 
-async function nextTurn (): Promise<void> {
-  await setImmediate()
-  start = turn = undefined
-  isDue = false
+  async #wait (): Promise<void> {
+    await setImmediate()
+    this.#last = performance.now()
+    this.due = undefined
+  }
 }

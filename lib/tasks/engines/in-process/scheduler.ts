@@ -12,7 +12,7 @@ type Line = (() => void)[]
 /** @param maxRunning how many attempts of all batches run at a time */
 export function createScheduler (maxRunning: number): Scheduler {
   /** The lines of the batches that wait; the one in front is next. */
-  const lines = new Set<Line>()
+  const lines: Line[] = []
   let running = 0
 
   function letIn (line: Line): void {
@@ -22,11 +22,10 @@ export function createScheduler (maxRunning: number): Scheduler {
 
   /** A batch that waits on goes to the end. */
   function fillSlots (): void {
-    for (const line of lines) {
-      if (running >= maxRunning) return
-      lines.delete(line)
+    while (lines.length > 0 && running < maxRunning) {
+      const line = lines.shift()!
       letIn(line)
-      if (line.length > 0) lines.add(line)
+      if (line.length > 0) lines.push(line)
     }
   }
 
@@ -36,8 +35,7 @@ export function createScheduler (maxRunning: number): Scheduler {
       return {
         enter () {
           return new Promise(resolve => {
-            line.push(resolve)
-            lines.add(line)
+            if (line.push(resolve) === 1) lines.push(line)
             fillSlots()
           })
         },
@@ -46,7 +44,7 @@ export function createScheduler (maxRunning: number): Scheduler {
           fillSlots()
         },
         open () {
-          lines.delete(line)
+          if (line.length > 0) lines.splice(lines.indexOf(line), 1)
           while (line.length > 0) letIn(line)
         }
       }
