@@ -1,17 +1,16 @@
 // The plugin: options -> documentation -> decorators -> routes.
-import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { guardRoutes } from './batch/guard.js'
 import { batchRoute } from './batch/route.js'
 import './core/reply/types.js'
 import { createAdmission } from './core/request/admission.js'
-import { noteArrivals, type RouteConfig } from './core/request/received.js'
-import { createBatchSignal } from './core/request/batch-signal.js'
+import { receiveRequests, type RouteConfig } from './core/request/received.js'
 import { awaitLargeBodies } from './core/reply/chunked-body.js'
 import { prepareContractRoutes } from './core/contract-route.js'
 import { prepareIdempotency } from './core/idempotency/route.js'
 import { prepareItemErrors } from './core/results/item-error.js'
-import { END_SIGNAL, followBatches } from './core/request/lifetime.js'
+import { followBatches } from './core/request/lifetime.js'
 import { createMultiStatus } from './core/reply/multi-status.js'
 import { registerDocs } from './core/openapi/documents.js'
 import { AlreadyRegistered, NotRegistered } from './errors.js'
@@ -23,16 +22,15 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   if (app.hasReplyDecorator('multiStatus')) throw new AlreadyRegistered()
   const { upload, tasks, batch, docs, status, closeGrace, maxInFlight, idempotency, onItemError, prefix } = readOptions(options)
 
-  // First, so that a request of a batch is judged before other hooks work for it, also before its arrival is noted.
+  // First, so that a request of a batch is judged before other hooks work for it, also before it is recorded as received.
   if (batch !== false) guardRoutes(app, batch.allow)
   const limit = createAdmission(maxInFlight)
-  noteArrivals(app, (config, request, reply) => refuseEarlyRoute(config) ?? limit(config, request, reply))
+  receiveRequests(app, (config, request, reply) => refuseEarlyRoute(config) ?? limit(config, request, reply))
   if (docs !== false) await registerDocs(app, docs)
 
   const lifetime = followBatches(app, closeGrace)
   app.decorateReply('multiStatus', createMultiStatus(status))
-  app.decorateReply('batchSignal', createBatchSignal(lifetime))
-  app.decorateReply(END_SIGNAL, function (this: FastifyReply) { return lifetime.signalFor(this) })
+  app.decorateReply('batchSignal', lifetime.batchSignal)
   awaitLargeBodies(app)
   prepareItemErrors(app, onItemError)
   prepareContractRoutes(app, status)

@@ -1,12 +1,11 @@
-// A contract: one vocabulary for the results of a batch, and everything that follows from it.
+// Defines contracts: the words for the results of a batch, their schemas, and the functions that make results.
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
-import { failureMembers, type FailureDetail } from './failure.js'
+import { failureMemberNames, failureMembers, type FailureDetail } from './failure.js'
 import { checkVocabulary, dataFor, membersOf, type Vocabulary } from './vocabulary.js'
-import { addData, addDetail, startResult, wordBare } from './format.js'
 
 export type { Vocabulary } from './vocabulary.js'
 
-/** What correlates a result with its item. */
+/** The value that correlates a result with its item. */
 export type Key = string | number
 
 /** A JSON schema whose TypeScript type is T. */
@@ -21,31 +20,31 @@ type DataOf<V extends Vocabulary, W extends string> =
 
 type FailureDataOf<V extends Vocabulary> = V['failureData'] extends TObject ? Partial<V['failureData']['static']> : unknown
 
-/** One result of an item that worked. */
+/** The result of an item that succeeded. */
 export type Success<V extends Vocabulary> = {
   [W in WordOf<V>]: { [key in V['key']]: KeyOf<V> } & { status: W } & DataOf<V, W>
 }[WordOf<V>]
 
-/** One result of an item that did not; its key is null where the item had none that could be used. */
+/** The result of an item that failed. Its key is null if the item had no valid key. */
 export type Failure<V extends Vocabulary> =
   { [key in V['key']]: KeyOf<V> | null } & { status: V['failure'] } & { [reason in V['reason']]: string } &
   Omit<FailureDetail, 'message'> & FailureDataOf<V>
 
-/** One result, told apart by `status`. */
+/** One result; `status` discriminates the union. */
 export type Result<V extends Vocabulary> = Success<V> | Failure<V>
 
 /** The whole 207 body. */
 export type Body<V extends Vocabulary> =
   { [envelope in V['envelope'] extends string ? V['envelope'] : 'results']: Result<V>[] }
 
-/** What makes a success of an item: its data, the word if it is not the first of several, and the key where the item does not give it. */
+/** The data of a success. It may set the `status`, and must if that is not the first success word; it may set the key. */
 export type SuccessData<V extends Vocabulary> = {
   [W in WordOf<V>]: { [key in V['key']]?: KeyOf<V> } & (W extends FirstWordOf<V> ? { status?: W } : { status: W }) & DataOf<V, W>
 }[WordOf<V>]
 
-/** A contract of which nothing but the shape is known. */
+/** A contract of any vocabulary. */
 export interface AnyContract {
-  /** What one item is called. */
+  /** The name of one item. */
   readonly name: string
   /** The member of the body that holds the results. */
   readonly envelope: string
@@ -57,25 +56,25 @@ export interface AnyContract {
   readonly failureWord: string
   /** The member that says why an item failed. */
   readonly reason: string
-  /** The schemas to validate, to serialize and to document with. */
+  /** The schemas for validation, serialization and documentation. */
   readonly schemas: {
-    /** What a key may be. */
+    /** The schema of a key. */
     readonly key: TSchema
-    /** One schema per success word, in order. */
+    /** One schema for each success word, in the same order. */
     readonly successes: readonly TObject[]
     readonly failure: TSchema
-    /** The union of all of them. */
+    /** The union of the successes and the failure. */
     readonly result: TSchema
-    /** The envelope with the results in it. */
+    /** The whole body: the envelope with its results. */
     readonly body: TSchema
   }
-  /** Words a success. */
+  /** Makes the result of a success. */
   succeed (key: unknown, data?: object): object
-  /** Words a failure. */
+  /** Makes the result of a failure. */
   fail (key: unknown, detail: FailureDetail): object
 }
 
-/** One vocabulary for the results of a batch: its schemas, and the functions that word a result. */
+/** A vocabulary for the results of a batch, with its schemas and the functions that make results. */
 export interface Contract<V extends Vocabulary> extends AnyContract {
   readonly key: V['key']
   readonly schemas: AnyContract['schemas'] & {
@@ -91,9 +90,9 @@ export interface Contract<V extends Vocabulary> extends AnyContract {
 const anyKey = Type.Union([Type.Integer(), Type.String()])
 
 /**
- * Makes a contract of a vocabulary.
- * @throws TypeError when two members or two words of the vocabulary are the same, a name cannot be used, `data` is neither
- *   an object schema nor one for each success word, or `failureData` is no object schema
+ * Creates a contract from a vocabulary.
+ * @throws TypeError when two members or two words are the same, a name is invalid, `data` is neither an object schema nor
+ *   one for each success word, or `failureData` is not an object schema
  * @example
  *   const contacts = defineContract({
  *     name: 'Contact', key: 'email', success: 'created', failure: 'rejected', reason: 'message',
@@ -113,9 +112,8 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
   )
   const moreNames = Object.keys(failureData?.properties ?? {})
   const fail = (id: unknown, detail: FailureDetail) => {
-    const result = startResult(key, id ?? null, failure)
-    result[reason] = detail.message
-    addDetail(result, detail)
+    const result: Record<string, unknown> = { [key]: id ?? null, status: failure, [reason]: detail.message }
+    for (const name of failureMemberNames) if (detail[name] !== undefined) result[name] = detail[name]
     for (const name of moreNames) if (name in detail) result[name] = detail[name as keyof FailureDetail]
     return result
   }
@@ -124,7 +122,7 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
     status: Type.Literal(failure),
     [reason]: Type.String(),
     ...failureMembers,
-    // Whoever fails an item, as with an invalid one, may know nothing of them.
+    // Optional, because failures made by the plugin do not have them.
     ...membersOf({ properties: failureData?.properties })
   }, { title: title(name, failure), ...(failureExample !== undefined && { examples: [fail(keyType.examples?.[1] ?? null, failureExample)] }) })
   const successes = successWords.map(success)
@@ -145,15 +143,15 @@ export function defineContract (vocabulary: Vocabulary): AnyContract {
       body: Type.Object({ [envelope]: Type.Array(result, { description: 'One result per item, in request order' }) })
     },
     succeed: (id, given) => {
-      if (given === undefined) return wordBare(key, id ?? null, successWords[0])
-      const { [key]: own = id ?? null, status = successWords[0] } = given as Record<string, unknown>
-      return addData(startResult(key, own, status), given, key)
+      if (given === undefined) return { [key]: id ?? null, status: successWords[0] }
+      const { [key]: own = id ?? null, status = successWords[0], ...members } = given as Record<string, unknown>
+      return { [key]: own, status, ...members }
     },
     fail
   }
 }
 
-/** The name of a component in OpenAPI, which takes only ASCII letters and digits. */
+/** The name of a schema in OpenAPI, from ASCII letters and digits. */
 function title (name: string, word: string): string {
   return name + word.split(/[^a-zA-Z0-9]+/).map(part => part.charAt(0).toUpperCase() + part.slice(1)).join('')
 }

@@ -1,7 +1,7 @@
-// The members that every failed result has, whatever its contract calls the rest.
+// The members of a failure that are the same in every contract.
 import { Type, type Static } from '@sinclair/typebox'
 
-/** One broken rule of one item, in the shape of RFC 9457's `errors` extension. */
+/** One problem of an invalid item, in the form of the `errors` of RFC 9457. */
 export const ItemProblem = Type.Object({
   pointer: Type.String({
     description: 'Where in the item: a JSON Pointer as URI fragment (RFC 6901 section 6), "#" is the item itself'
@@ -11,7 +11,7 @@ export const ItemProblem = Type.Object({
 
 export type ItemProblem = Static<typeof ItemProblem>
 
-/** The members that a failure made by the plugin carries beside the contract's own, in this order on the wire. */
+/** The members that the plugin adds to a failure, in this order. */
 export const failureMembers = {
   code: Type.Optional(Type.String({ description: 'Stable and machine readable, for example FILE_TOO_LARGE' })),
   statusCode: Type.Optional(Type.Integer({
@@ -24,21 +24,21 @@ export const failureMembers = {
   errors: Type.Optional(Type.Array(ItemProblem, { description: 'What exactly was wrong with the item' }))
 }
 
-/** Names that a contract cannot give to its key, its reason or its data, because every failure has them. */
-export const failureMemberNames = Object.keys(failureMembers)
+/** The names of these members. A contract cannot use them for its key, its reason or its data. */
+export const failureMemberNames = Object.keys(failureMembers) as (keyof typeof failureMembers)[]
 
-/** Why an item failed, before a contract words it. */
+/** Why an item failed. A contract makes a result of it. */
 export interface FailureDetail {
-  /** Shown to the client under the contract's name for it (`message`, `error`, `reason`). */
+  /** The text for the client. The contract names the member: `message`, `error` or `reason`. */
   message: string
-  /** Stable and machine readable, for example `FILE_TOO_LARGE`. */
+  /** A stable code for programs, for example `FILE_TOO_LARGE`. */
   code?: string
-  /** 400-599: the HTTP status code that this item alone would have had. */
+  /** The HTTP status code that this item alone would have had, 400-599. */
   statusCode?: number
   /** Whether sending the item again, unchanged, can succeed. */
   retryable?: boolean
   /** Seconds to wait before sending it again. */
   retryAfter?: number
-  /** What exactly was wrong with the item. */
+  /** The problems of an invalid item. */
   errors?: ItemProblem[]
 }

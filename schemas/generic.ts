@@ -1,4 +1,4 @@
-// The generic contract: for batches of anything that has an id.
+// The generic contract, for batches of anything with an id.
 import type { Static } from '@sinclair/typebox'
 import { defineContract } from './contract.js'
 

@@ -1,8 +1,8 @@
-// The tasks contract, and the shape of one task of a given type.
+// The tasks contract, and the schemas of a task and of the progress of a batch.
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { defineContract } from './contract.js'
 
-/** What a client may call a task. */
+/** The key of a task. */
 export const TaskId = Type.Union([
   Type.Integer(),
   Type.String({ minLength: 1, maxLength: 255 })
@@ -25,7 +25,7 @@ export const tasks = defineContract({
 
 export type TaskResult = Static<typeof tasks.schemas.result>
 
-/** The schema of a task of one type. */
+/** Creates the schema of a task of one type. */
 export function taskOf (type: string, payload: TSchema) {
   const name = type.replace(/[^A-Za-z0-9]/g, '')
   return Type.Object({
@@ -35,7 +35,7 @@ export function taskOf (type: string, payload: TSchema) {
   }, { title: `${name.charAt(0).toUpperCase()}${name.slice(1)}Task` })
 }
 
-/** How far a batch of tasks is. */
+/** The progress of a batch of tasks. */
 export const BatchSummary = Type.Object({
   total: Type.Integer({ minimum: 1, description: 'Tasks of the request', examples: [3] }),
   succeeded: Type.Integer({ minimum: 0, description: 'Completed', examples: [1] }),
@@ -45,7 +45,7 @@ export const BatchSummary = Type.Object({
 
 export type BatchSummary = Static<typeof BatchSummary>
 
-/** The answer while a batch of tasks runs. */
+/** The body of a 202 response, while a batch of tasks runs. */
 export const BatchProgress = Type.Object({
   batchId: Type.String({ description: 'What the server calls the batch', examples: ['0b2f8a5e-7c1d-4f3a-9e6b-2d4c8a1f5e70'] }),
   summary: BatchSummary

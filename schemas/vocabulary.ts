@@ -1,37 +1,37 @@
-// The words that a contract is made of.
+// The vocabulary of a contract, and its checks.
 import { Type, type TObject, type TSchema } from '@sinclair/typebox'
 import { failureMemberNames, type FailureDetail } from './failure.js'
 
-/** The words of a contract. */
+/** The words of a contract, and the schemas of its data. */
 export interface Vocabulary {
-  /** What one item is called, in UpperCamelCase: `Contact` names the schemas `ContactCreated` and `ContactRejected`. */
+  /** The name of one item in UpperCamelCase. `Contact` gives the schemas `ContactCreated` and `ContactRejected`. */
   readonly name: string
   /** The member of the body that holds the results. @default 'results' */
   readonly envelope?: string
   /** The member that correlates a result with its item. */
   readonly key: string
-  /** What a key may be. @default an integer or a string */
+  /** The schema of a key. @default an integer or a string */
   readonly keyType?: TSchema
-  /** The `status` of a success; or several, of which a success that does not say its own has the first. */
+  /** The `status` of a success, or several. The first one is the default. */
   readonly success: string | readonly [string, ...string[]]
   /** The `status` of a failure. */
   readonly failure: string
   /** The member that says why an item failed. */
   readonly reason: string
-  /** What a success carries beside key and status: one object for every success word, or one for each. @default nothing */
+  /** The further members of a success: one object schema for every success word, or one for each. @default none */
   readonly data?: TObject | { readonly [word: string]: TObject }
-  /** What a failure may carry beside the members that every failure has. @default nothing */
+  /** The further members of a failure. @default none */
   readonly failureData?: TObject
-  /** A failure to show in the documentation. @default an item that is invalid */
+  /** An example of a failure for the documentation. @default an invalid item */
   readonly failureExample?: FailureDetail
 }
 
-/** The members of a schema, each as it is required or not: JSON schemas say that beside their members, those of TypeBox also in them. */
+/** The members of an object schema. Those that `required` does not list become `Type.Optional`, also in plain JSON schemas. */
 export function membersOf ({ properties = {}, required = [] }: Partial<TObject> = {}): Record<string, TSchema> {
   return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, required.includes(name) ? schema : Type.Optional(schema)]))
 }
 
-/** What a success with this word carries. */
+/** The schema of the further members of a success with this word. */
 export function dataFor (data: Vocabulary['data'], word: string): TObject | undefined {
   if (data === undefined || isObjectSchema(data)) return data
   return data[word]
@@ -42,8 +42,8 @@ function isObjectSchema (data: NonNullable<Vocabulary['data']>): data is TObject
 }
 
 /**
- * Checks that results made of these words can be told apart and read.
- * @throws TypeError when not
+ * Checks a vocabulary: every name is valid, and no two are the same.
+ * @throws TypeError for the first problem
  */
 export function checkVocabulary ({ name, envelope = 'results', key, failure, reason, data, failureData }: Vocabulary, successWords: string[]): void {
   expectMatch('name', name, /^[A-Z][A-Za-z0-9]*$/, 'an UpperCamelCase word, because it becomes the name of a schema')
@@ -75,16 +75,16 @@ function expectFailureData (failureData: Vocabulary['failureData']): void {
   throw new TypeError(`defineContract: failureData must be Type.Object({...}); received ${JSON.stringify(failureData)}`)
 }
 
-/** What a schema of a part of a result could say of the whole, which has more members. */
-const OF_THE_WHOLE = [
+/** Keywords that hold for the whole object. The schema of a result has more members than `data`, so they cannot be kept. */
+const WHOLE_OBJECT_KEYWORDS = [
   'patternProperties', 'minProperties', 'maxProperties', 'propertyNames', 'dependencies', 'allOf', 'anyOf', 'oneOf', 'not', 'if', '$ref'
 ]
 
 function expectMembersOnly (option: string, schema: TObject | undefined): void {
   if (schema === undefined) return
-  const more = OF_THE_WHOLE.find(keyword => keyword in schema) ?? (schema.additionalProperties ? 'additionalProperties' : undefined)
-  if (more === undefined) return
-  throw new TypeError(`defineContract: ${option} must name its members, with nothing that holds for all of them; received a schema with "${more}"`)
+  const keyword = WHOLE_OBJECT_KEYWORDS.find(name => name in schema) ?? (schema.additionalProperties ? 'additionalProperties' : undefined)
+  if (keyword === undefined) return
+  throw new TypeError(`defineContract: ${option} must name its members, with nothing that holds for all of them; received a schema with "${keyword}"`)
 }
 
 function expectMember (option: string, value: unknown): void {
@@ -97,7 +97,7 @@ function expectMatch (option: string, value: unknown, pattern: RegExp, expected:
 }
 
 function expectDistinct (what: string, names: string[]): void {
-  const twice = names.find((name, index) => names.indexOf(name) !== index)
-  if (twice === undefined) return
-  throw new TypeError(`defineContract: the ${what} of a result must differ from each other; received ${JSON.stringify(twice)} twice`)
+  const duplicate = names.find((name, index) => names.indexOf(name) !== index)
+  if (duplicate === undefined) return
+  throw new TypeError(`defineContract: the ${what} of a result must differ from each other; received ${JSON.stringify(duplicate)} twice`)
 }

@@ -1,11 +1,10 @@
 // The list of errors in the README: it has every error that the source can raise, with its status, and no other.
 import { readdir, readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 import { ItemError } from '../lib/index.js'
-
-const root = resolve(import.meta.dirname, '..')
+import { root } from './fixtures/root.js'
 
 /** What the source says of an error: by its code, or by its class where it has none. */
 const raised = new Map<string, Set<number>>()

@@ -220,7 +220,7 @@ t.test('a wrong option is told what was expected and what was received', async t
 })
 
 t.test('an ItemError is known by the plugin whichever copy of the package it comes from', async t => {
-  const copy = await t.mockImport<typeof import('../lib/errors.js')>('../lib/errors.js')
+  const copy = await import('../lib/errors.js?copy' as string) as typeof import('../lib/errors.js')
 
   t.not(copy.ItemError, ItemError)
   t.strictSame(toFailure(new copy.ItemError('Gone', { statusCode: 410 })), { message: 'Gone', code: 'ITEM_FAILED', statusCode: 410, retryable: false })

@@ -2,12 +2,12 @@
 // the tools that know what goes wrong in packages.
 import { mkdtemp, readFile, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { publint } from 'publint'
 import t from 'tap'
 import { createApp, install, measure, pack, run, runTool } from './fixtures/package.js'
+import { root } from './fixtures/root.js'
 
-const root = resolve(import.meta.dirname, '..')
 const { peerDependencies, devDependencies, ...manifest } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
 
 // Outside the project, whose own packages would be found from inside.

@@ -10,7 +10,8 @@ import { readIdempotencyOptions } from '../lib/core/idempotency/options.js'
 import { memoryIdempotency } from '../lib/index.js'
 import { readOptions } from '../lib/options.js'
 import { readBullmqOptions, readWorkerOptions } from '../lib/tasks/engines/bullmq/options.js'
-import { blocks, readme, root, runSnippet, sectionOf } from './fixtures/readme.js'
+import { blocks, readme, runSnippet, sectionOf } from './fixtures/readme.js'
+import { root } from './fixtures/root.js'
 
 t.test('every snippet type-checks under strict', async t => {
   const snippets = Object.fromEntries(blocks('ts').map((code, index) => [`snippet-${index}.ts`, code]))

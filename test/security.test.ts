@@ -12,38 +12,17 @@ import ts from 'typescript'
 import { bulkRoute, defineTask, disk, generic, inProcess, memoryIdempotency, type TasksOptions } from '../lib/index.js'
 import { buildBatch, post } from './fixtures/batch.js'
 import { build, type LogLine } from './fixtures/build.js'
-import { missingTitles } from './fixtures/titles.js'
+import { root } from './fixtures/root.js'
 import { buildUpload, fieldPart, filePart, FORM, form } from './fixtures/upload.js'
 
 const MEGABYTE = 1024 * 1024
 
-t.test('what is tried elsewhere is tried there', async t => {
-  t.strictSame(await missingTitles([
-    'names that could be a path, a device or a trick are refused, and cost no other file',
-    'a link at the temporary name is not followed',
-    'no header and no id reaches the prototype of anything',
-    'ids that mean something to JavaScript are ids like any other',
-    'fields and files may have any field name, before and after files',
-    'in a flood of files one last result stands for all that are not named',
-    'a body without end is read no further than its budget and one file more; the answer comes nevertheless',
-    'a header of any length is one file',
-    'a rate limit counts each request of a batch, by the address of the client',
-    'a rate limit for the whole app counts them too, also where it comes before the batch',
-    'hooks for authorization run for each request, and decide',
-    'no way to write a URL leads to a route that has not opted in',
-    'a batch is only for its owner: for anyone else there is none',
-    'a key belongs to its route and its principal',
-    'a client learns of anything thrown only what is meant for it',
-    'docs: false leaves the app without a page and without a swagger'
-  ]), [])
-})
-
 /** Every pattern in the code: literals, and the `pattern` of schemas. */
 async function patternsIn (dir: string): Promise<{ where: string, pattern: RegExp }[]> {
-  const root = join(import.meta.dirname, '..', dir)
-  const files = (await readdir(root, { recursive: true })).filter(name => name.endsWith('.ts'))
+  const folder = join(root, dir)
+  const files = (await readdir(folder, { recursive: true })).filter(name => name.endsWith('.ts'))
   const found = await Promise.all(files.map(async name => {
-    const source = ts.createSourceFile(name, await readFile(join(root, name), 'utf8'), ts.ScriptTarget.Latest, true)
+    const source = ts.createSourceFile(name, await readFile(join(folder, name), 'utf8'), ts.ScriptTarget.Latest, true)
     const patterns: RegExp[] = []
     const visit = (node: ts.Node) => {
       if (ts.isRegularExpressionLiteral(node)) {

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { Queue, QueueEvents, Worker } from 'bullmq'
 import Fastify from 'fastify'
 import { bullmq } from '../../lib/tasks/engines/bullmq/index.js'
-import { lookUntil } from '../../lib/tasks/http/poll.js'
+import { pollUntil } from '../../lib/tasks/http/poll.js'
 import { createTaskRunner } from '../../lib/tasks/run-task.js'
 import { describeMachine, formatTable, median } from './report.js'
 
@@ -116,7 +116,7 @@ async function ours (connection: { host: string, port: number }): Promise<Contes
       const batchId = randomUUID()
       const tasks = Array.from({ length: TASKS }, (_, index) => ({ index, task: { taskId: index, type: 'echo', payload: index } }))
       await engine.submit({ batchId, total: TASKS, tasks, invalid: [], keep: false, log })
-      const results = await lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: Infinity })
+      const results = await pollUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: Infinity })
       await engine.remove(batchId)
       expectAll(results!.map(result => (result as { output?: unknown }).output))
     },

@@ -1,21 +1,21 @@
-// A fetch whose calls travel together: those of one tick in one batch, each with a Response of its own.
+// A `fetch` that collects the calls of one tick and sends them as one batch.
 
-/** As much of `fetch` as is used here, so that any other can take its place. */
+/** The part of `fetch` that is used here. Any function of this type can replace it. */
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
-/** How calls are collected and sent. */
+/** The options of `batchFetch`. */
 export interface BatchFetchOptions {
-  /** How many calls one batch carries; more are split. It must not be more than the server's `maxItems`. @default 50 */
+  /** The most calls in one batch; further calls go into another. Not more than the server's `maxItems`. @default 50 */
   maxItems?: number
-  /** Milliseconds that calls are collected for. @default 0, those of one tick */
+  /** Milliseconds to collect calls. @default 0, the calls of one tick */
   window?: number
-  /** Headers of the batch, as `authorization`, which each of its requests inherits; or what makes them. @default none */
+  /** Headers of the batch, for example `authorization`, or a function that returns them. Each of its requests inherits them. @default none */
   headers?: Record<string, string> | (() => Record<string, string>)
-  /** What sends the batch. @default the global fetch */
+  /** Sends the batch. @default the global fetch */
   fetch?: Fetch
 }
 
-/** A result of the batch; a failure without an answer of its route has no headers. */
+/** A result of the batch. It has no headers if its route was never called. */
 interface Result {
   id?: string
   statusCode: number
@@ -31,13 +31,13 @@ interface Call {
 }
 
 /**
- * Makes a `fetch` whose calls of one tick are sent as one batch. Each caller gets a Response of its own, whatever its
- * status; where the batch could not ask the route, it is made of the failure: its `statusCode`, and the result as JSON.
- * When the batch as a whole fails, all of its calls reject. A call that is aborted rejects alone, and is not sent if it
- * has not been. Redirects are not followed.
+ * Creates a `fetch` that sends all calls of one tick as one batch. Each call resolves with a Response of its own, whatever
+ * its status. If the server could not call the route, the Response has the failure's `statusCode`, and the failure as
+ * JSON. If the whole batch fails, all of its calls reject. An aborted call rejects alone, and is left out of a batch that
+ * has not been sent yet. Redirects are not followed.
  *
- * @param url where the batch route is; only paths of its origin can be called
- * @returns a function as `fetch`, which rejects with a TypeError for another origin
+ * @param url the URL of the batch route; only paths of its origin can be called
+ * @returns a function like `fetch`, which rejects with a TypeError for another origin
  * @example
  *   const fetch = batchFetch('/batch')
  *   const [ada, bob] = await Promise.all([fetch('/contacts/1'), fetch('/contacts/2')])  // one request
@@ -82,7 +82,7 @@ export function batchFetch (
   }
 }
 
-/** The body goes as bytes, so that the route reads what was given, and nothing in it is taken for a reference. */
+/** Describes a request for the batch. The body is base64, so that nothing in it is mistaken for a reference. */
 async function describe (request: Request, id: string): Promise<object> {
   const { pathname, search } = new URL(request.url)
   const bytes = new Uint8Array(await request.arrayBuffer())
@@ -99,7 +99,7 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 
 function toResponse (result: Result): Response {
   const { statusCode: status, encoding, headers = JSON_TYPE, body = result.headers ? undefined : result } = result
-  // The types whose bodies the server carries as JSON.
+  // The media types whose bodies the server sends as JSON, not as text or base64.
   const isJson = /^\w+n\/(.*\+)?json(;|$)/.test(headers['content-type']!)
   return new Response(
     encoding ? Uint8Array.from(atob(body as string), char => char.charCodeAt(0)) : isJson ? JSON.stringify(body) : body as string,

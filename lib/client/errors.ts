@@ -1,6 +1,6 @@
-// What the functions of the client throw.
+// The errors of the client, and the checks of a response that throw them.
 
-/** Some items of a batch, or all, have failed. */
+/** At least one item of a batch failed. */
 export class PartialFailureError<F = unknown, S = unknown> extends Error {
   override readonly name = 'PartialFailureError'
 
@@ -13,15 +13,15 @@ export class PartialFailureError<F = unknown, S = unknown> extends Error {
   }
 }
 
-/** The whole request was answered otherwise than with results. */
+/** The server answered the whole request with an error or another content type, not with results. */
 export class ResponseError extends Error {
   override readonly name = 'ResponseError'
   /** The status code of the response. */
   readonly status: number
 
   /**
-   * @param response its body has been read
-   * @param body undefined where it was no JSON
+   * @param response the response; its body has been read
+   * @param body undefined if it was not JSON
    */
   constructor (readonly response: Response, readonly body?: { readonly message?: unknown }) {
     super(`Received ${response.status} ${body?.message ?? response.statusText}`)
@@ -29,23 +29,29 @@ export class ResponseError extends Error {
   }
 }
 
-/** The results that came are not all: the stream ended without its summary, or with one that does not fit. */
+/** A stream ended before all its results arrived: its summary is missing, or counts other results. */
 export class StreamCutError extends Error {
   override readonly name = 'StreamCutError'
 
-  /** @param received how many results came */
+  /** @param received how many results arrived */
   constructor (readonly received: number, cause?: unknown) {
     super(`The stream was cut after ${received} results`, { cause })
   }
 }
 
-/** @throws ResponseError unless the response is of the 2xx kind and, where `type` is given, of that content type */
+/**
+ * Checks the status of a response and, if `type` is given, its content type.
+ * @throws ResponseError unless the status is 2xx and the type fits
+ */
 export async function expectResponse (response: Response, type = ''): Promise<void> {
   if (response.ok && String(response.headers.get('content-type')).includes(type)) return
   throw new ResponseError(response, await response.json().catch(() => undefined) as { message?: unknown })
 }
 
-/** The JSON in a response. @throws ResponseError unless it is of the 2xx kind */
+/**
+ * Parses the JSON of a response.
+ * @throws ResponseError unless its status is 2xx
+ */
 export async function readJson<B> (response: Response): Promise<B> {
   await expectResponse(response)
   return response.json() as Promise<B>

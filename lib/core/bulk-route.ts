@@ -1,24 +1,20 @@
-// A whole bulk route: what it takes, what does the work of one item, and how.
+// bulkRoute: makes a route that takes many items, runs a handler for each, and answers with one result for each.
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import type { FastifyReply, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { InvalidOption, NotRegistered } from '../errors.js'
-import type { Watch } from './settle/attempt.js'
-import { authorizing, expectAllAllowed, type Authorize } from './items/authorize.js'
+import { withAuthorization, expectAllAllowed, type Authorize } from './items/authorize.js'
 import { checkContract, checkFunction, checkObject } from './options.js'
-import type { EndSignal } from './settle/end-signal.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './items/body-schema.js'
-import { RequestItemAttempt, type ItemContext } from './settle/item-context.js'
+import { RequestItemContext, type ItemContext } from './settle/attempt.js'
 import { bookOf, type OnItemError } from './results/item-error.js'
 import type { Batch } from './items/batch.js'
 import { settleSource } from './settle/pool.js'
-import { endSignalOf } from './request/lifetime.js'
-import { followReplaced } from './items/reordered.js'
+import { applyReplacedItems } from './items/reordered.js'
 import { readPreferences } from './request/preferences.js'
 import type { StatusPolicy } from './reply/multi-status.js'
 import { wordOutcome } from './results/assemble.js'
-import type { RunOptions } from './settle/run.js'
 import { checkInteger, checkSettleOptions, show, type SettleOptions } from './settle/options.js'
 import { openSource } from './settle/source.js'
 import type { LineItem } from './items/ndjson.js'
@@ -93,7 +89,7 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   checkFunction('authorize', authorize)
   checkFunction('onItemError', onItemError)
   const items = Type.Array(item, { minItems: 1, maxItems })
-  const work: Work<I> = { contract: contract as AnyContract, item, how, perform: authorizing(handler, authorize) }
+  const work: Work<I> = { contract: contract as AnyContract, item, how, perform: withAuthorization(handler, authorize) }
   const own = { ...(onItemError !== undefined && { onItemError }), ...(idempotency !== undefined && { idempotency }) }
   const shared = { ...route, method, config: { ...config, ...own } }
   const streamRoute = stream === false ? undefined : streamingRoute({ ...shared, ...(schema && { schema }) }, work, stream === true ? {} : stream)
@@ -110,18 +106,14 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
       multiStatus: contract as AnyContract,
       ...(streamRoute && { multiStatusStreamRoute: streamRoute })
     },
+    // request -> items -> settle -> results -> reply
     handler: async (request, reply) => {
-      const batch = request.multiStatusBatch
-      if (!batch) throw new NotRegistered(route.url)
-      followReplaced(batch, request.body, contract.key)
+      const batch = batchIn(request, contract.key)
       if (authorize !== undefined && readPreferences(request).strict) {
         await expectAllAllowed(authorize, batch, itemsIn, reply, { ...how, retries: 0, stopAfter: undefined, signal: reply.batchSignal() })
       }
-      const results = new Array<unknown>(batch.total)
-      const running = runBatch(reply, batch, results, work)
-      if (running !== undefined) await running
-      batch.results = results
-      return reply.multiStatus(results, { status })
+      batch.results = await settleBatch(reply, batch, work)
+      return reply.multiStatus(batch.results, { status })
     }
   }
 }
@@ -144,29 +136,38 @@ interface Work<I extends TSchema> {
   readonly perform: (item: Static<I>, context: ItemContext) => unknown
 }
 
-/** One by one, because spreading them would cost as much as settling an item. */
-function withSignal<T> ({ concurrency, timeout, retries, backoff, stopAfter }: SettleOptions<T>, signal: EndSignal): RunOptions<T> {
-  return { concurrency, timeout, retries, backoff, stopAfter, signal }
+/**
+ * Reads the items that the plugin has validated, as hooks have left them.
+ * @param key the member of an item that is its key
+ * @throws FST_MULTI_STATUS_NOT_REGISTERED
+ */
+function batchIn (request: FastifyRequest, key: string): Batch {
+  const batch = request.multiStatusBatch
+  if (!batch) throw new NotRegistered(request.routeOptions.url!)
+  applyReplacedItems(batch, request.body, key)
+  return batch
 }
 
-/**
- * Works through the valid items. It is known of each result whose it is, so that none is looked for by its key.
- * @param results gets a result for every item
- * @returns undefined where nothing has to be waited for
- */
-function runBatch<I extends TSchema> (
-  reply: FastifyReply, { items, places, keys, invalid }: Batch, results: unknown[], { contract, how, perform }: Work<I>
-): Promise<void> | undefined {
+/** Runs the handler for each valid item. @returns a result for each item, in request order */
+async function settleBatch<I extends TSchema> (
+  reply: FastifyReply, { total, items, places, keys, invalid }: Batch, { contract, how, perform }: Work<I>
+): Promise<unknown[]> {
   const { request } = reply
-  const options = withSignal(how, endSignalOf(reply))
   const book = bookOf(reply)
+  const results = new Array<unknown>(total)
   for (const [place, failure] of invalid) results[place] = contract.fail(keys[place]!, failure)
-  const newAttempt = (_: unknown, index: number, attempt: number, how: Watch) =>
-    new RequestItemAttempt(places[index]!, attempt, how, keys[places[index]!]!, request)
-  return settleSource(openSource(items as Static<I>[]), perform, options, (outcome, index) => {
-    const place = places[index]!
-    results[place] = wordOutcome(outcome, contract, keys[place]!, place, book)
-  }, newAttempt)
+  await settleSource<Static<I>, unknown, ItemContext>({
+    source: openSource(items as Static<I>[]),
+    worker: perform,
+    newContext: (_, index, attempt, controller) =>
+      new RequestItemContext(places[index]!, attempt, controller, keys[places[index]!]!, request),
+    options: { ...how, signal: reply.batchSignal() },
+    deliver (outcome, index) {
+      const place = places[index]!
+      results[place] = wordOutcome(outcome, contract, keys[place]!, place, book)
+    }
+  })
+  return results
 }
 
 function streamingRoute<I extends TSchema> (

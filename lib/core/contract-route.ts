@@ -1,5 +1,5 @@
-// Makes a route with `config: { multiStatus: contract }` a bulk route: its items are validated one by one, and its
-// documentation comes from the contract.
+// Makes every route with `config: { multiStatus: contract }` a bulk route: validates its items one by one, and documents
+// it by its contract.
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
 import { checkContract } from './options.js'
@@ -8,13 +8,13 @@ import { findItemArray, type ItemArray } from './items/body-schema.js'
 import { compileKeyRules } from './items/keys.js'
 import { createCompiler, createExampleCompiler, type Compile } from './items/validator.js'
 import { expectAllValid, readBatch, type Batch, type ItemRules } from './items/batch.js'
-import { notePreference, readPreferences, varyByPrefer } from './request/preferences.js'
+import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from './request/preferences.js'
 import type { StatusPolicy } from './reply/multi-status.js'
 import { serializerOf } from './results/serializer.js'
 import { addStreamRoute, prepareStreamRoute } from './stream-route.js'
 import type { JsonSchema } from './items/tagged-union.js'
 
-/** From now on, every route of the app that names a contract becomes a bulk route. */
+/** Prepares every route with a contract that is added to the app from now on. */
 export function prepareContractRoutes (app: FastifyInstance, status: StatusPolicy): void {
   app.decorateRequest('multiStatusBatch', null)
   app.addHook('onRoute', function (route) {
@@ -27,8 +27,8 @@ export function prepareContractRoutes (app: FastifyInstance, status: StatusPolic
 }
 
 /**
- * Fastify gets a schema without the items and without the results, because it would answer 400 for all items where one
- * is bad, and 500 after the work where one result is. Documentation gets the whole schema, when the app is ready.
+ * Gives Fastify a schema without the items and results. With them it would answer 400 for the whole batch because of one
+ * invalid item, and 500 after the work because of one invalid result. The documentation gets the whole schema.
  */
 function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
   checkContract('config.multiStatus', contract)
@@ -39,18 +39,18 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   app.addHook('onReady', async () => {
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
     route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: createExampleCompiler(app) })
-    // Now rather than when the work is done, because it is then too late to fail.
+    // Now, because a contract that cannot be serialized must fail at the start, not after the work.
     serializerOf(contract, app)
   })
 }
 
-/** Leaves of the responses those that the contract does not describe. */
+/** Removes the responses that the contract describes. */
 function withoutResults (schema: FastifySchema, contract: AnyContract): FastifySchema {
   const others = Object.entries(schema.response ?? {}).filter(([code, one]) => code !== '207' && one !== contract.schemas.body)
   return { ...schema, response: Object.fromEntries(others) }
 }
 
-/** Fastify's error answer has no `errors` unless a schema says so. This one lets every other answer through as it is. */
+/** Adds `errors` to Fastify's error response. It changes no other response. */
 const ItemErrors = {
   type: 'object',
   properties: { statusCode: {}, code: {}, error: {}, message: {}, errors: {} },
@@ -62,10 +62,10 @@ function withItemErrors (responses: unknown): Record<string, unknown> {
   return Object.keys(given).some(code => /^4(22|xx)$/i.test(code)) ? given : { ...given, 422: ItemErrors }
 }
 
-/** Validates the items when Fastify would have validated the body: after every other preValidation hook. */
+/** Validates the items after every other preValidation hook, just before Fastify validates the rest of the body. */
 function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemArray, contract: AnyContract): void {
   const { body: _, ...schema } = route.schema!
-  // A compiler of the app's own may know nothing of JSON Schema.
+  // A custom serializer compiler may not understand JSON Schema.
   const speaksJsonSchema = app.serializerCompiler === undefined || route.serializerCompiler !== undefined
   route.schema = { ...schema, ...(itemArray.rest !== undefined && { body: itemArray.rest }), response: speaksJsonSchema ? withItemErrors(schema.response) : schema.response }
 
@@ -73,9 +73,9 @@ function splitBody (app: FastifyInstance, route: RouteOptions, itemArray: ItemAr
   app.addHook('onReady', async () => { rules = compileRules(itemArray, contract, createCompiler(app)) })
   route.preValidation = [route.preValidation ?? [], (request: FastifyRequest, reply: FastifyReply, next: () => void) => {
     const batch = readBatch(request.body, rules)
-    varyByPrefer(reply)
+    setVaryHeader(reply)
     if (readPreferences(request).strict) {
-      notePreference(reply, 'handling=strict')
+      setPreferenceAppliedHeader(reply, 'handling=strict')
       expectAllValid(batch, rules)
     }
     request.multiStatusBatch = batch
@@ -88,7 +88,7 @@ function compileRules ({ member, array, items, maxItems }: ItemArray, contract: 
   return { member, maxItems, ...compileKeyRules(contract, compile), validateArray: compile(array), validateItem: compile(items) }
 }
 
-/** A handler sees what Fastify has always shown it: a body that is valid. Not the batch's own, as it may sort it or take something away. */
+/** Removes invalid items from the body, so that handlers see only valid ones. A copy, because handlers may change the array. */
 function keepValid (request: FastifyRequest, { items, member, invalid }: Batch): void {
   if (invalid.size === 0) return
   if (member === undefined) request.body = items.slice()

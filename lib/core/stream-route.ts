@@ -2,15 +2,14 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
-import type { Outcome, Watch } from './settle/attempt.js'
-import { RequestItemAttempt, type ItemContext } from './settle/item-context.js'
+import { RequestItemContext, type ItemContext, type Outcome } from './settle/attempt.js'
 import { bookOf, noteFailure } from './results/item-error.js'
 import { chargeLine } from './request/rate-limit.js'
 import { compileKeyRules } from './items/keys.js'
 import { createCompiler, createExampleCompiler } from './items/validator.js'
 import { settleSource } from './settle/pool.js'
 import { createPairMap } from './pair-map.js'
-import { notePreference, readPreferences, varyByPrefer } from './request/preferences.js'
+import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from './request/preferences.js'
 import { batchOf, beginReport, endReport, reportItem, wantsItem } from './results/report.js'
 import { wordOutcome } from './results/assemble.js'
 import { serializeAlone, serializerOf, type SerializeContext } from './results/serializer.js'
@@ -89,8 +88,8 @@ type ParseJson = (request: undefined, text: string, done: (error: Error | null, 
 /** Handles a request of a streaming operation. */
 export function handleStream (request: FastifyRequest, reply: FastifyReply, settings: StreamSettings): FastifyReply {
   const { minimal } = readPreferences(request)
-  varyByPrefer(reply)
-  if (minimal) notePreference(reply, 'return=minimal')
+  setVaryHeader(reply)
+  if (minimal) setPreferenceAppliedHeader(reply, 'return=minimal')
 
   // Without a body, no parser has been asked.
   const source = readLines(request.body as Readable | undefined ?? Readable.from([]), rules.get(settings, request.server)!, settings.limits, err => {
@@ -114,16 +113,20 @@ async function answer (
   const charge = chargeLine(request)
   const work = (line: LineItem, context: ItemContext) => settings.perform(line.item, context)
   const worker = charge === undefined ? work : (line: LineItem, context: ItemContext) => charge().then(() => work(line, context))
-  const newAttempt = ({ key }: LineItem, index: number, attempt: number, how: Watch) => new RequestItemAttempt(index, attempt, how, key, request)
 
-  await settleSource(source, (line, context: RequestItemAttempt) => line.failure ?? worker(line, context), { ...settings.how, signal },
-    (outcome, index, line) => {
+  await settleSource<LineItem, unknown, ItemContext>({
+    source,
+    worker: (line, context) => line.failure ?? worker(line, context),
+    newContext: ({ key }, index, attempt, controller) => new RequestItemContext(index, attempt, controller, key, request),
+    options: { ...settings.how as SettleOptions<LineItem>, signal },
+    deliver (outcome, index, line) {
       const written = writeLine(outcome, index, line)
       total++
       if (written.failed) failed++
       if (wantsItem(report, written.failed)) reportItem(report, { index, key: line?.key ?? null, ...written })
       return output.write(written.text)
-    }, newAttempt)
+    }
+  })
   const isCut = !source.isComplete() || signal.aborted
   endReport(report, { total, failed, isCut })
   if (!isCut) {

@@ -1,4 +1,4 @@
-// What /tasks asks of an engine: who runs the tasks of a batch, and remembers what became of them.
+// The interface of an engine, which runs the tasks of batches and keeps their results.
 import type { FastifyBaseLogger } from 'fastify'
 import type { BatchSummary, FailureDetail, TaskResult } from '../../schemas/index.js'
 import type { OnItemError } from '../core/results/item-error.js'
@@ -92,7 +92,7 @@ export interface EngineHost {
  * has more than one; nothing is known of a batch but its id. All may reject with {@link EngineUnavailable} when what the
  * engine depends on cannot be reached: at once (100 ms), and never hang; the client is then answered 503.
  *
- * Polling is the truth: what `find`, `settled` and `results` say is so. What `watch` says is a hint.
+ * The answers of `find`, `settled` and `results` are the truth. `watch` only says when to ask.
  *
  * The life of a task: it waits; it runs, one attempt at a time (two at most where a process that was thought dead is
  * not); `runTask` says that it is to be tried again in some time, or gives its result. The first result that is recorded
@@ -145,14 +145,14 @@ export interface TaskEngine {
   remove (batchId: string): Promise<void>
 
   /**
-   * Calls `onHint` when it is worth looking at a batch: soon after a task has settled (`'result'`) or the last one has
+   * Calls `onNotification` when it is worth looking at a batch: soon after a task has settled (`'result'`) or the last one has
    * (`'end'`), perhaps once for several results, perhaps without need, perhaps (where messages can be lost) not at all.
    * Callers look by themselves first, and every `pollInterval`. Never throws.
    * @returns what ends it; calling that twice is harmless
    */
-  watch (batchId: string, what: 'result' | 'end', onHint: () => void): () => void
+  watch (batchId: string, what: 'result' | 'end', onNotification: () => void): () => void
 
-  /** Milliseconds after which to look at a watched batch although there was no hint. @default 1000 */
+  /** Milliseconds after which to look at a watched batch although there was no notification. @default 1000 */
   readonly pollInterval?: number
 
   /**

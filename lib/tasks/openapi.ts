@@ -1,4 +1,4 @@
-// What OpenAPI says of the routes of tasks.
+// Describes the routes of tasks in OpenAPI.
 import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import { BatchProgress, TaskId, taskOf, tasks } from '../../schemas/index.js'

@@ -8,7 +8,7 @@ import { InvalidOption } from '../errors.js'
 import { checkDefinition, type TaskDefinition } from './definition.js'
 import type { BatchInfo, TaskEngine } from './engine.js'
 import { inProcess } from './engines/in-process/engine.js'
-import { isSameOwner } from './http/owner.js'
+import { isSameOwner } from './http/access.js'
 
 /** What /tasks runs, and how. */
 export interface TasksOptions {

@@ -1,4 +1,4 @@
-// A result as it is kept: text that every process can read, and that is what the 207 body will say.
+// Writes a task's result as the JSON that an engine keeps and the 207 body sends.
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
 import { noteFailure, type FailureBook } from '../core/results/item-error.js'
 import { serializeAlone, serializerOf } from '../core/results/serializer.js'

@@ -1,12 +1,11 @@
-// The routes of tasks, and the engine behind them.
+// Registers the routes of tasks and starts the engine behind them.
 import type { FastifyInstance } from 'fastify'
 import type { OnItemError } from '../core/results/item-error.js'
 import type { StatusPolicy } from '../core/reply/multi-status.js'
-import { noteRetryAfter } from './http/access.js'
+import { setRetryAfter } from './http/access.js'
 import { batchRoutes } from './http/read.js'
-import { eventsRoute } from './http/events.js'
-import { createFollowers } from './http/followers.js'
-import { maskErrors } from './masked-engine.js'
+import { createFollowers, eventsRoute } from './http/events.js'
+import { maskErrors } from './engine-calls.js'
 import type { TasksSettings } from './options.js'
 import { createTaskRunner } from './run-task.js'
 import { runRoute } from './http/run.js'
@@ -35,7 +34,7 @@ export async function registerTasks (app: FastifyInstance, given: TasksSettings,
 
   const url = `${settings.url.replace(/\/$/, '')}/:batchId`
   await app.register(async routes => {
-    routes.addHook('onError', async (request, reply, error) => noteRetryAfter(request, reply, error))
+    routes.addHook('onError', async (request, reply, error) => setRetryAfter(request, reply, error))
     for (const route of [runRoute(settings), ...batchRoutes(settings, url, status), eventsRoute(settings, followers, `${url}/events`)]) {
       // The app's own compilers may know other schemas than these, as Zod's do; what is looked at is looked at by hand.
       routes.route({ ...route, validatorCompiler: () => () => true, serializerCompiler: () => serializeAnswer })

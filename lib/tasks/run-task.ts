@@ -1,14 +1,16 @@
-// Makes attempts at tasks: the handler of each type, its time, and a look at what it gives back.
+// Runs tasks: calls the handler of each type within its time, and checks what it returns.
 import type { FastifyBaseLogger } from 'fastify'
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { PlainObject } from '../../schemas/plain-object.js'
-import { finishAttempt, followAttempt, isThenable, newWatch, signalOf, type Canceller, type Watch } from '../core/settle/attempt.js'
-import { delayAfter, isRetryable } from '../core/settle/retry.js'
+import { isThenable, type LazyAbortController, type Outcome } from '../core/settle/attempt.js'
+import { settleSource, type Gate } from '../core/settle/pool.js'
+import { retryDelay } from '../core/settle/retry.js'
+import { openSource } from '../core/settle/source.js'
 import { noteFailure, type OnItemError } from '../core/results/item-error.js'
 import { showKey } from '../core/results/failure-log.js'
 import { createCompiler, type Validate } from '../core/items/validator.js'
-import { invalidResult, notRun, toFailure } from '../errors.js'
+import { cancelled, invalidResult, notRun, toFailure, type ItemError } from '../errors.js'
 import type { TaskContext, TaskDefinition } from './definition.js'
+import type { PlacedTask } from './engine.js'
 
 /** One task of a request, valid for its type. */
 export interface Task {
@@ -18,17 +20,45 @@ export interface Task {
   readonly payload?: unknown
 }
 
-/** One attempt at a task. */
-export interface TaskAttempt {
+/** Cancels what an engine has in progress: an AbortController whose reason says why the task failed. */
+export interface Canceller {
+  readonly signal: AbortSignal
+  /** Why, once it has been cancelled. */
+  readonly reason: ItemError | undefined
+  cancel (reason: ItemError): void
+}
+
+/**
+ * Makes what ends an attempt, for an engine that runs tasks with `host.runTask`.
+ * @example
+ *   const canceller = createCanceller()
+ *   const end = await host.runTask(task, { batchId, index, attempt: 1, log, canceller })
+ */
+export function createCanceller (): Canceller {
+  const controller = new AbortController()
+  const { signal } = controller
+  return {
+    signal,
+    get reason () { return signal.reason as ItemError | undefined },
+    cancel: reason => controller.abort(reason)
+  }
+}
+
+/** What is the same for all tasks of a batch. */
+export interface BatchOfTask {
   readonly batchId: string
+  /** The logger of the batch; a handler gets one that says also which task it is. */
+  readonly log: FastifyBaseLogger
+  /** Ends what is in progress: it is settled at once, and the signal of each handler aborts. */
+  readonly canceller: Canceller
+}
+
+/** One attempt at a task. */
+export interface TaskAttempt extends BatchOfTask {
   /** The place of the task in its request, from 0. */
   readonly index: number
   /** 1 at first, one more for each retry, also for one that a dead process has made necessary. */
   readonly attempt: number
-  /** Of the batch; what the handler gets says also which task it is. */
-  readonly log: FastifyBaseLogger
-  /** Ends the attempt: it is then settled at once with the reason, and the handler's signal aborts. */
-  readonly canceller: Canceller
 }
 
 /** What came of an attempt. */
@@ -39,34 +69,25 @@ export interface TaskEnd {
   readonly retryIn: number | undefined
 }
 
-/** Makes attempts at tasks. Never throws or rejects. */
+/** Tasks of a batch that run in this process to their end. */
+export interface BatchOfTasks extends BatchOfTask {
+  readonly tasks: readonly PlacedTask[]
+  /** How many of them run at a time, those included that wait for a retry. */
+  readonly concurrency: number
+  /** Where each attempt waits for its turn. */
+  readonly gate: Gate
+  /** Called when a task begins, once for each. */
+  onBegin (): void
+  /** Called with the result of each task, once, and its place in the request. */
+  onResult (index: number, result: TaskResult): void
+}
+
+/** Runs tasks, on every engine. Never throws or rejects. */
 export interface RunTask {
-  /** Makes one. @returns its end, at once where the handler does not wait */
-  (task: Task, at: TaskAttempt): TaskEnd | Promise<TaskEnd>
-  /** Makes one after the other, as long as there is a next turn; which costs less than a promise for each. */
-  readonly inTurn: (first: Turn, turns: Turns) => void
-}
-
-/** A task whose turn it is. */
-export interface Turn {
-  readonly task: Task
-  /** As in {@link TaskAttempt}. */
-  readonly index: number
-  /** As in {@link TaskAttempt}. @default 1 */
-  readonly attempt?: number
-}
-
-/** What is told of every attempt at a task of the batch. */
-export type BatchOfTask = Pick<TaskAttempt, 'batchId' | 'log' | 'canceller'>
-
-/** Where the turns of a batch come from, and where their ends go. */
-export interface Turns extends BatchOfTask {
-  /** @returns undefined when there is to be none for now */
-  next (): Turn | undefined
-  /** As {@link TaskEnd}. */
-  onEnd (turn: Turn, result: TaskResult, retryIn: number | undefined): void
-  /** There was no next turn. */
-  onStop (): void
+  /** Makes one attempt at one task. When to make the next one is for the engine to see to. */
+  (task: Task, at: TaskAttempt): Promise<TaskEnd>
+  /** Runs tasks, with their retries. What has not begun when the batch is cancelled fails with the reason of that. */
+  readonly batch: (batch: BatchOfTasks) => Promise<void>
 }
 
 /** What tasks are run with. */
@@ -86,67 +107,74 @@ interface Runner {
   readonly timeout: number
 }
 
-/** Makes the function that runs tasks, on every engine; schemas are compiled once. */
+/** Makes the function that runs tasks; schemas are compiled once. */
 export function createTaskRunner ({ handlers, timeout, retries, onItemError }: TaskRunnerOptions): RunTask {
   const runners = createRunners(handlers, timeout)
+  const runnerOf = ({ task: { type } }: PlacedTask) => runners.get(type) ?? NO_RUNNER
 
-  function fail (reason: unknown, turn: Turn, turns: Turns): void {
-    const retryIn = retryAfter(reason, turn, turns, retries)
+  function work (placed: PlacedTask, context: TaskContext): unknown {
+    const output = runnerOf(placed).run(placed.task.payload, context)
+    return isThenable(output) ? Promise.resolve(output).then(expectNoError) : expectNoError(output)
+  }
+
+  const timeoutOf = (placed: PlacedTask) => runnerOf(placed).timeout
+
+  function fail ({ index, task: { taskId } }: PlacedTask, reason: unknown, { log }: BatchOfTask): TaskResult {
     const failure = toFailure(reason)
-    const { index, task: { taskId } } = turn
-    if (retryIn === undefined) noteFailure({ log: turns.log, request: null, onItemError }, failure, reason, index, taskId)
-    turns.onEnd(turn, tasks.fail(taskId, failure), retryIn)
+    noteFailure({ log, request: null, onItemError }, failure, reason, index, taskId)
+    return tasks.fail(taskId, failure)
   }
 
-  async function runInTurn (first: Turn | undefined, turns: Turns): Promise<void> {
-    let turn = first
-    // What comes next does not wait for a handler that has not ended with its task.
-    const onEarlyEnd = ({ reason }: PromiseRejectedResult) => {
-      fail(reason, turn!, turns)
-      runInTurn(turns.next(), turns)
-    }
-    let last: Watch | undefined
-    for (; turn !== undefined; turn = turns.next()) {
-      const { run, timeout } = runners.get(turn.task.type) ?? NO_RUNNER
-      const watch: Watch = last?.timeout === timeout ? last : newWatch(turns.canceller, timeout, onEarlyEnd)
-      const context = new Context(turn, turns, watch)
-      last = watch
-      watch.context = context
-      let output: unknown
-      try {
-        output = run(turn.task.payload, context)
-        if (isThenable(output)) {
-          followAttempt(watch)
-          output = await output
-        }
-        if (output instanceof Error) throw output
-      } catch (error) {
-        if (!finishAttempt(watch)) return
-        fail(error, turn, turns)
-        continue
-      }
-      if (!finishAttempt(watch)) return
-      turns.onEnd(turn, wordSuccess(turn.task, output), undefined)
-    }
-    turns.onStop()
-  }
-
-  function runTask (task: Task, at: TaskAttempt): TaskEnd | Promise<TaskEnd> {
-    let known: TaskEnd | undefined
-    let tell: ((end: TaskEnd) => void) | undefined
-    runInTurn({ task, index: at.index, attempt: at.attempt }, {
-      ...at,
-      next: () => undefined,
-      onEnd (_, result, retryIn) {
-        known = { result, retryIn }
-        tell?.(known)
-      },
-      onStop () {}
+  async function runTask (task: Task, at: TaskAttempt): Promise<TaskEnd> {
+    const placed = { index: at.index, task }
+    const { canceller } = at
+    let outcome: Outcome<unknown> | undefined
+    await settleSource<PlacedTask, unknown, TaskContext>({
+      source: openSource([placed]),
+      worker: work,
+      newContext: (_, _index, _attempt, controller) => new Context(placed, at.attempt, at, controller),
+      options: { timeout: timeoutOf, signal: canceller.signal },
+      deliver (settled) { outcome = settled }
     })
-    return known ?? new Promise(resolve => { tell = resolve })
+    if (outcome!.status === 'fulfilled') return { result: succeed(task, outcome!.value), retryIn: undefined }
+    const { reason } = outcome!
+    const retryIn = canceller.reason === undefined ? retryDelay(reason, at.attempt, { retries }) : undefined
+    const result = retryIn === undefined ? fail(placed, reason, at) : tasks.fail(task.taskId, toFailure(reason))
+    return { result, retryIn }
   }
 
-  return Object.assign(runTask, { inTurn: runInTurn })
+  function runBatch (batch: BatchOfTasks): Promise<void> {
+    const { canceller, concurrency, gate, onBegin, onResult } = batch
+    let begun = 0
+    return settleSource<PlacedTask, unknown, TaskContext>({
+      source: openSource(batch.tasks),
+      worker: work,
+      newContext (placed, index, attempt, controller) {
+        // First attempts begin in order.
+        if (attempt === 1) {
+          begun = index + 1
+          onBegin()
+        }
+        return new Context(placed, attempt, batch, controller)
+      },
+      options: { concurrency, retries, timeout: timeoutOf, signal: canceller.signal },
+      gate,
+      deliver (outcome, index, given) {
+        const placed = given!
+        if (outcome.status === 'fulfilled') return onResult(placed.index, succeed(placed.task, outcome.value))
+        if (index >= begun) return onResult(placed.index, tasks.fail(placed.task.taskId, toFailure(outcome.reason)))
+        onResult(placed.index, fail(placed, canceller.reason === undefined ? outcome.reason : cancelled(), batch))
+      }
+    })
+  }
+
+  return Object.assign(runTask, { batch: runBatch })
+}
+
+/** An error that a handler returns, as by `catch(error => error)`, is a failure none the less. */
+function expectNoError (output: unknown): unknown {
+  if (output instanceof Error) throw output
+  return output
 }
 
 function createRunners (handlers: TaskRunnerOptions['handlers'], timeout: number): Map<string, Runner> {
@@ -161,7 +189,7 @@ function createRunners (handlers: TaskRunnerOptions['handlers'], timeout: number
 /** Not the client's fault: it was known where the batch was taken. */
 const NO_RUNNER: Runner = {
   run () { throw notRun('No handler for this type of task where it was to run') },
-  timeout: 0
+  timeout: 1
 }
 
 function validating (handler: TaskDefinition['handler'], validate: Validate): TaskDefinition['handler'] {
@@ -174,23 +202,21 @@ function validating (handler: TaskDefinition['handler'], validate: Validate): Ta
 class Context implements TaskContext {
   readonly batchId: string
   readonly taskId: Key
-  readonly attempt: number
-  readonly #turn: Turn
+  readonly #index: number
   readonly #batch: BatchOfTask
-  readonly #watch: Watch
+  readonly #controller: LazyAbortController
 
-  constructor (turn: Turn, batch: BatchOfTask, watch: Watch) {
+  constructor ({ index, task }: PlacedTask, readonly attempt: number, batch: BatchOfTask, controller: LazyAbortController) {
     this.batchId = batch.batchId
-    this.taskId = turn.task.taskId
-    this.attempt = turn.attempt ?? 1
-    this.#turn = turn
+    this.taskId = task.taskId
+    this.#index = index
     this.#batch = batch
-    this.#watch = watch
+    this.#controller = controller
   }
 
-  get signal (): AbortSignal { return signalOf(this.#watch, this) }
-  get key (): string { return taskKey(this.batchId, this.#turn.index) }
-  get log (): FastifyBaseLogger { return this.#batch.log.child({ index: this.#turn.index, key: showKey(this.taskId) }) }
+  get signal (): AbortSignal { return this.#controller.signal }
+  get key (): string { return taskKey(this.batchId, this.#index) }
+  get log (): FastifyBaseLogger { return this.#batch.log.child({ index: this.#index, key: showKey(this.taskId) }) }
 }
 
 /**
@@ -201,14 +227,8 @@ export function taskKey (batchId: string, index: number): string {
   return `${batchId}/${index}`
 }
 
-/** @returns undefined when the task is not to be tried again */
-function retryAfter (reason: unknown, { attempt = 1 }: Turn, { canceller }: BatchOfTask, retries: number): number | undefined {
-  const mayRetry = attempt <= retries && canceller.reason === undefined && isRetryable(reason)
-  return mayRetry ? delayAfter(attempt, reason) : undefined
-}
-
-function wordSuccess ({ taskId }: Task, output: unknown): TaskResult {
-  const result = new PlainObject()
+function succeed ({ taskId }: Task, output: unknown): TaskResult {
+  const result: Record<string, unknown> = {}
   result.taskId = taskId
   result.status = 'completed'
   if (output !== undefined) result.output = output

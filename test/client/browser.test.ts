@@ -1,10 +1,11 @@
 // The client in a real browser, at a real server.
-import { resolve } from 'node:path'
+import { join } from 'node:path'
 import { build as bundle } from 'esbuild'
 import t from 'tap'
 import type { Page } from 'playwright-core'
 import { hasBrowser, startBrowser } from '../fixtures/browser.js'
 import { startHttpServer } from '../fixtures/http-server.js'
+import { root } from '../fixtures/root.js'
 import { skipUnless } from '../fixtures/skip.js'
 
 const body = { tasks: [{ taskId: 1, status: 'completed' }, { taskId: 2, status: 'failed', reason: 'Timeout', retryable: true }] }
@@ -14,7 +15,7 @@ const event = (index: number) => `id: ${index}\nevent: result\ndata: ${JSON.stri
 
 t.test('streams, events, polls and retries', { skip: skipUnless(await hasBrowser(), 'Chromium') }, async t => {
   const { outputFiles: [client] } = await bundle({
-    entryPoints: [resolve(import.meta.dirname, '../../lib/client/index.ts')], bundle: true, minify: true, format: 'esm', platform: 'browser', write: false
+    entryPoints: [join(root, 'lib/client/index.ts')], bundle: true, minify: true, format: 'esm', platform: 'browser', write: false
   })
   const requests: { url: string, key?: string, lastId?: string }[] = []
   const count = (url: string) => requests.filter(request => request.url === url).length

@@ -1,5 +1,5 @@
 // The client: telling failures from successes, typed by the union of any contract; and what it weighs in a browser.
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { Type, type Static } from '@sinclair/typebox'
 import { build } from 'esbuild'
@@ -7,6 +7,7 @@ import t from 'tap'
 import ts from 'typescript'
 import { assertAllSucceeded, partition, PartialFailureError, type AnyResult } from '../../lib/client/index.js'
 import { defineContract, generic, tasks, uploads } from '../../schemas/index.js'
+import { root } from '../fixtures/root.js'
 
 /** Does not compile unless the two types are the same. */
 function same<A, B> (..._: (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? [] : ['the types differ']) {}
@@ -110,7 +111,6 @@ t.test('assertAllSucceeded gives the successes, or throws what failed', async t 
   }
 })
 
-const root = resolve(import.meta.dirname, '../..')
 const entry = join(root, 'lib/client/index.ts')
 
 t.test('bundled for a browser it is its own files and nothing else, under 3 kB minified and gzipped', async t => {

@@ -1,14 +1,13 @@
 // The example server: built in process, and started as `npm start` does, with the curl lines that it prints.
 import { access, mkdtemp, readdir, readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { build, welcome } from '../../examples/server.js'
 import { startWhenRun, whereToListen } from '../../examples/start.js'
 import { example, shell, start } from '../fixtures/example-process.js'
+import { root } from '../fixtures/root.js'
 import { freePort } from '../fixtures/wait.js'
-
-const root = resolve(import.meta.dirname, '../..')
 
 async function buildServer (t: Test, env: Record<string, string> = {}) {
   const UPLOAD_DIR = await mkdtemp(join(t.testdir(), 'uploads-'))
@@ -149,9 +148,7 @@ t.test('npm start starts it with the environment that it is given', async t => {
     HOST: '127.0.0.1',
     UPLOAD_DIR,
     FILE_SIZE_LIMIT: '4b',
-    TASK_TIMEOUT: '20',
-    // Compiled by something else than this test, its lines would be counted at the wrong places.
-    _TAPJS_PROCESSINFO_COVERAGE_: '0'
+    TASK_TIMEOUT: '20'
   })
   const post = async (path: string, payload: object) => {
     const response = await fetch(address + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(payload) })

@@ -1,9 +1,9 @@
 // The example of a worker in a process of its own: it runs the tasks of a web process, and goes when it is told to.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { hasRedisServer, startRedisServer } from '../fixtures/redis-server.js'
+import { nodeArgs } from '../fixtures/root.js'
 import { skipUnless } from '../fixtures/skip.js'
 import { batchOf, openEngine, resultsOf } from '../fixtures/task-processes.js'
 
@@ -16,9 +16,8 @@ t.test('a worker process runs the tasks of a web process, and ends when it is to
   const batch = batchOf(['echo', 'unknown', 'echo'])
   await engine.submit(batch)
 
-  const file = fileURLToPath(new URL('../../examples/worker.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', file], {
-    stdio: 'ignore', env: { PATH: process.env.PATH, REDIS_URL: `redis://127.0.0.1:${server.port}`, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
+  const child = spawn(process.execPath, nodeArgs('examples/worker.ts'), {
+    stdio: 'ignore', env: { PATH: process.env.PATH, REDIS_URL: `redis://127.0.0.1:${server.port}` }
   })
   t.teardown(() => child.kill('SIGKILL'))
 

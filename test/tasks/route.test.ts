@@ -1,4 +1,5 @@
 // POST /tasks: tasks of registered types in, the truth about each of them out.
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -390,6 +391,29 @@ t.test('Prefer: handling=strict runs nothing when one task is invalid, return=mi
   t.equal(minimal.headers['preference-applied'], 'return=minimal')
   t.strictSame(minimal.json().tasks[0], { taskId: 1, status: 'completed' })
   t.match(minimal.json().tasks[1], { taskId: 2, status: 'failed', code: 'INVALID_ITEM' })
+})
+
+t.test('the tasks of three clients at once run in the async context of their own request, also when they are tried again', async t => {
+  const storage = new AsyncLocalStorage<string>()
+  const seen: string[] = []
+  const handler = async (_: unknown, { attempt, taskId }: TaskContext) => {
+    await setTimeout(1)
+    seen.push(`${taskId} for ${storage.getStore()}`)
+    if (attempt === 1) throw new ItemError('Again', { retryable: true, retryAfter: 0.005 })
+    return storage.getStore()
+  }
+  const app = await build(t, {
+    before: app => app.addHook('onRequest', (request, _reply, next) => storage.run(String(request.headers.client), next)),
+    plugin: { tasks: { maxRunning: 1, retries: 1, handlers: { who: { handler } } } }
+  })
+  const clients = ['a', 'b', 'c']
+  const answers = await Promise.all(clients.map(client => app.inject({
+    method: 'POST', url: '/tasks', headers: { client }, payload: { tasks: [1, 2, 3].map(n => ({ taskId: `${client}${n}`, type: 'who' })) }
+  })))
+
+  t.strictSame(answers.map(answer => answer.json().tasks.map((task: { output: unknown }) => task.output)), clients.map(client => [client, client, client]))
+  t.equal(seen.length, 18)
+  t.strictSame(seen.filter(one => one[0] !== one.at(-1)), [])
 })
 
 t.test('a client that goes away aborts what runs, and the rest does not start', async t => {

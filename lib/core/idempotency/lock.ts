@@ -1,68 +1,68 @@
-// Holds a key while its request runs, and keeps what it was answered.
+// Locks a key while its request runs, and stores the answer under it.
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { IdempotencyUnavailable } from '../../errors.js'
 import type { IdempotencySettings } from './options.js'
 import type { Answer, Claim, Held } from './store.js'
 
-/** A key that is held until it is answered. None of its methods rejects, because the work is done by then. */
-export interface Lease {
-  /** Keeps the answer; where that is not possible, at least that there was one. */
-  keep (answer: Answer): Promise<void>
-  /** Gives the key back, because nothing has run. */
-  giveBack (): Promise<void>
-  /** Lets the claim expire. */
-  drop (): void
+/** The lock on a key. Its methods never reject, because the work is done by then; they log errors. */
+export interface Lock {
+  /** Stores the answer; if that fails, at least the fact that there was one. */
+  complete (answer: Answer): Promise<void>
+  /** Frees the key, because nothing has run. */
+  release (): Promise<void>
+  /** Stops renewing the claim, so that it expires. */
+  abandon (): void
 }
 
-/** Milliseconds after which the claim of a process that died expires; one that lives renews it three times as often. */
+/** Milliseconds until a claim expires. A running process renews its claim three times in this time. */
 const CLAIM_TTL = 30_000
 
-/** Milliseconds that a store may take for one thing. */
+/** Milliseconds that the store may take to answer. */
 const STORE_TIMEOUT = 5_000
 
 /**
- * Takes the key, or says what is kept under it.
+ * Locks the key, or returns what the store holds under it.
  * @throws FST_MULTI_STATUS_IDEMPOTENCY_UNAVAILABLE when the store does not answer
  */
-export async function takeLease (
+export async function lockKey (
   key: string, fingerprint: string, { store, ttl }: IdempotencySettings, log: FastifyBaseLogger
-): Promise<{ lease: Lease } | { held: Held }> {
+): Promise<{ lock: Lock } | { held: Held }> {
   const claim: Claim = { token: randomUUID(), fingerprint }
-  const claiming = start(() => store.claim(key, claim, CLAIM_TTL))
+  const claiming = call(() => store.claim(key, claim, CLAIM_TTL))
   try {
-    const held = await inTime(claiming)
-    return held === undefined ? { lease: createLease(key, claim, { store, ttl }, log) } : { held }
+    const held = await withTimeout(claiming)
+    return held === undefined ? { lock: createLock(key, claim, { store, ttl }, log) } : { held }
   } catch (cause) {
-    // It may still succeed, and nobody would know.
+    // The claim may still succeed after the timeout.
     claiming.then(() => store.release(key, claim.token)).catch(() => {})
     throw Object.assign(new IdempotencyUnavailable(), { cause })
   }
 }
 
-function createLease (key: string, claim: Claim, { store, ttl }: Pick<IdempotencySettings, 'store' | 'ttl'>, log: FastifyBaseLogger): Lease {
+function createLock (key: string, claim: Claim, { store, ttl }: Pick<IdempotencySettings, 'store' | 'ttl'>, log: FastifyBaseLogger): Lock {
   const attempt = async (what: string, act: () => Promise<boolean>): Promise<boolean> => {
     try {
-      if (await inTime(start(act))) return true
+      if (await withTimeout(call(act))) return true
       log.error({ idempotency: key }, `idempotency: ${what}, because somebody else has it`)
     } catch (err) {
       log.error({ err, idempotency: key }, `idempotency: ${what}`)
     }
     return false
   }
-  const drop = renewEvery(CLAIM_TTL / 3, ttl, async () => {
+  const abandon = renewEvery(CLAIM_TTL / 3, ttl, async () => {
     await attempt('the claim could not be renewed', () => store.renew(key, claim.token, CLAIM_TTL))
   })
 
   return {
-    drop,
-    async keep (answer) {
-      drop()
+    abandon,
+    async complete (answer) {
+      abandon()
       if (await attempt('the answer could not be kept', () => store.complete(key, claim, answer, ttl))) return
       await attempt('it could not be kept that there was an answer', () => store.complete(key, claim, { ...answer, body: null }, ttl))
     },
-    async giveBack () {
-      drop()
+    async release () {
+      abandon()
       await attempt('the key could not be given back', async () => {
         await store.release(key, claim.token)
         return true
@@ -71,7 +71,7 @@ function createLease (key: string, claim: Claim, { store, ttl }: Pick<Idempotenc
   }
 }
 
-/** Calls again and again, at most for as long as an answer would be kept; returns what ends it. */
+/** Renews the claim every `ms` milliseconds, for at most `ttl`. Returns a function that stops it. */
 function renewEvery (ms: number, ttl: number, renew: () => Promise<void>): () => void {
   const end = performance.now() + ttl
   const timer = setInterval(() => {
@@ -81,12 +81,13 @@ function renewEvery (ms: number, ttl: number, renew: () => Promise<void>): () =>
   return () => clearInterval(timer)
 }
 
-/** A store of the app's own may throw before it returns a promise. */
-async function start<T> (act: () => Promise<T>): Promise<T> {
+/** Calls the store. A custom store may throw before it returns a promise; this makes it a rejection. */
+async function call<T> (act: () => Promise<T>): Promise<T> {
   return act()
 }
 
-async function inTime<T> (promise: Promise<T>): Promise<T> {
+/** Rejects if the store does not answer within STORE_TIMEOUT. */
+async function withTimeout<T> (promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`The store did not answer within ${STORE_TIMEOUT} ms`)), STORE_TIMEOUT)

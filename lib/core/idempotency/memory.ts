@@ -1,30 +1,30 @@
-// Keeps answers in the memory of this process: for one process, and as long as it lives.
+// Stores idempotent answers in the memory of this process.
 import { checkMembers, membersOf } from '../options.js'
 import { checkInteger } from '../settle/options.js'
 import type { Held, IdempotencyStore } from './store.js'
 
-/** How much is kept. */
+/** The options of `memoryIdempotency`. */
 export interface MemoryIdempotencyOptions {
-  /** How many keys are kept. @default 10000 */
+  /** The most keys to store. @default 10000 */
   maxEntries?: number
-  /** Bytes of all answers that are kept. @default 67108864 */
+  /** The most bytes of answers to store. @default 67108864 */
   maxBytes?: number
 }
 
 interface Entry extends Held {
-  /** undefined once there is an answer. */
+  /** The token of the claim; undefined once there is an answer. */
   readonly token?: string
   readonly bytes: number
-  /** By a clock that nobody sets: a key must not be free while its request runs. */
+  /** In the time of `performance.now()`, which no change of the system clock moves. */
   readonly expires: number
 }
 
 const MEMBERS = membersOf<MemoryIdempotencyOptions>({ maxEntries: 1, maxBytes: 1 })
 
 /**
- * Makes a store in memory. When it is full the oldest answers go first, before their time, so size it for what comes
- * within the `ttl`; requests that are running are never forgotten.
- * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, when an option is not what it should be
+ * Creates a store in memory, for an app with one process. When it is full, it drops the oldest answers before their
+ * `ttl`, so choose limits for the requests of one `ttl`. It never drops the claim of a running request.
+ * @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for an invalid option
  * @example idempotency: { store: memoryIdempotency({ maxEntries: 100_000 }) }
  */
 export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): IdempotencyStore {
@@ -60,9 +60,9 @@ export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): Idem
   }
 }
 
-/** What is kept, within its bounds. */
+/** The entries of the store, within its limits. */
 function createEntries (maxEntries: number, maxBytes: number) {
-  /** The oldest first. */
+  /** Ordered by age, oldest first. */
   const entries = new Map<string, Entry>()
   let bytes = 0
 

@@ -1,10 +1,10 @@
-// What OpenAPI says of a route that honours Idempotency-Key.
+// Documents Idempotency-Key in OpenAPI.
 import type { FastifySchema } from 'fastify'
 import { IdempotencyKeyUnusable } from '../../errors.js'
 import { documentError, type Way } from '../openapi/errors.js'
 import type { IdempotencySettings } from './options.js'
 
-/** By status code: when, and an example's code and message. */
+/** The errors of a key: status, description, and the code and message of an example. */
 const ERRORS: [status: number, when: string, code: string, message: string][] = [
   [409, 'A request with this key is still running, or its answer was too large to be kept.',
     'FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT', 'A request with this Idempotency-Key is still running; try again later'],
@@ -12,14 +12,14 @@ const ERRORS: [status: number, when: string, code: string, message: string][] = 
     'FST_MULTI_STATUS_IDEMPOTENCY_MISMATCH', 'Expected the same request as before under this Idempotency-Key; received another one']
 ]
 
-/** Of a streaming operation. */
+/** The error of a streaming operation. */
 const REFUSED: Way = ['FST_MULTI_STATUS_IDEMPOTENCY_KEY_UNUSABLE', new IdempotencyKeyUnusable().message]
 
 const REPLAYED = { type: 'string', const: 'true', description: 'There when the request had been answered before: this is that answer' }
 
 interface Response { description?: string, headers?: object, content?: Record<string, { examples?: object }> }
 
-/** Adds the header, and the statuses that come with it. */
+/** Adds the header and its errors to a route that accepts keys. */
 export function documentIdempotency (schema: FastifySchema, { required }: IdempotencySettings): FastifySchema {
   const responses = { ...schema.response as Record<string, Response> }
   for (const status of ['200', '207']) {
@@ -32,7 +32,7 @@ export function documentIdempotency (schema: FastifySchema, { required }: Idempo
   return { ...schema, headers: addHeader(schema.headers as object, required), response: responses }
 }
 
-/** Says of a streaming operation that it takes no key. */
+/** Adds the error of a streaming operation, which accepts no key. */
 export function documentRefusal (schema: FastifySchema): FastifySchema {
   const responses = schema.response as Record<string, Response>
   const error = documentError(400, 'It has an Idempotency-Key, although its body is streamed.', { [REFUSED[0]!]: REFUSED })
@@ -50,7 +50,7 @@ function addHeader (headers: object, isRequired: boolean): object {
   }
 }
 
-/** Puts an error beside another one of the same status, if there is one; what the app has written itself stays as it is. */
+/** Adds an error to the errors of the same status. A response that the app documents itself stays unchanged. */
 function addError (given: Response | undefined, error: Response): Response {
   const json = given?.content?.['application/json']
   if (json?.examples === undefined) return given ?? error

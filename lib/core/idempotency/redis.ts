@@ -1,25 +1,25 @@
-// Keeps answers in Redis, for as many processes as there are. An entry point of its own; the client is the app's own.
+// Stores idempotent answers in Redis, for apps with several processes. This file is an entry point of the package.
 import type { Answer, Claim, Held, IdempotencyStore } from './store.js'
 
-/** As much of ioredis as is used. */
+/** The methods of ioredis that the store uses. */
 export interface RedisClient {
   set (key: string, value: string, px: 'PX', ttl: number, nx: 'NX'): Promise<string | null>
   getBuffer (key: string): Promise<Buffer | null>
   eval (script: string, keys: number, ...args: (string | Buffer | number)[]): Promise<unknown>
 }
 
-/** Which Redis, and where in it. */
+/** The options of `redisIdempotency`. */
 export interface RedisIdempotencyOptions {
   /**
    * A client of ioredis. With `maxRetriesPerRequest: 1` and `enableOfflineQueue: false` it fails at once when Redis is
-   * gone, so that clients get their 503 without waiting.
+   * down, so that HTTP clients get their 503 without a delay.
    */
   client: RedisClient
-  /** Before every key. @default 'idempotency:' */
+  /** The prefix of every key in Redis. @default 'idempotency:' */
   prefix?: string
 }
 
-/** A claim begins with this, which its token makes unlike any other value. */
+/** The beginning of the value of a claim. The scripts compare it to recognise the holder. */
 const claimOf = (token: string) => `claim ${token} `
 
 const RENEW = `
@@ -38,11 +38,11 @@ local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`
 
-/** How often a key is asked for that is taken, and gone again when one looks. */
+/** Attempts to claim a key that expires between SET and GET. */
 const TRIES = 3
 
 /**
- * Makes a store in Redis 2.6 or later. A process that dies loses its claims when they expire; answers outlive it.
+ * Creates a store in Redis 2.6 or later. The claims of a process that dies expire; its answers stay.
  * @example idempotency: { store: redisIdempotency({ client: new Redis({ maxRetriesPerRequest: 1, enableOfflineQueue: false }) }) }
  */
 export function redisIdempotency ({ client, prefix = 'idempotency:' }: RedisIdempotencyOptions): IdempotencyStore {
@@ -67,7 +67,7 @@ export function redisIdempotency ({ client, prefix = 'idempotency:' }: RedisIdem
   }
 }
 
-/** One line of JSON, and the body as it is. */
+/** An answer in Redis is one line of JSON, then the bytes of the body. */
 function encode ({ fingerprint }: Claim, { status, headers, body }: Answer): Buffer {
   const head = JSON.stringify({ fingerprint, status, headers, isKept: body !== null })
   return Buffer.concat([Buffer.from(`answer ${head}\n`), body ?? Buffer.alloc(0)])

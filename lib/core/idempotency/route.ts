@@ -1,6 +1,6 @@
-// Answers a bulk request that comes again as it was answered first (draft-ietf-httpapi-idempotency-key-header).
+// Answers a repeated bulk request with its first answer (draft-ietf-httpapi-idempotency-key-header).
 import { createHash } from 'node:crypto'
-import type { Readable } from 'node:stream'
+import { PassThrough, finished, type Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import {
   IdempotencyAnswerLost, IdempotencyInFlight, IdempotencyKeyMalformed, IdempotencyKeyMissing, IdempotencyKeyUnusable, IdempotencyMismatch
@@ -8,23 +8,21 @@ import {
 import { configOf } from '../request/received.js'
 import { stopReading } from '../request/unread-body.js'
 import { documentIdempotency, documentRefusal } from './openapi.js'
-import { fingerprintOf, isUnread } from './fingerprint.js'
-import { parseIdempotencyKey } from './key.js'
-import { takeLease, type Lease } from './lock.js'
+import { fingerprintOf, isUnread, parseIdempotencyKey } from './key.js'
+import { lockKey, type Lock } from './lock.js'
 import { readIdempotencyOptions, type IdempotencyOptions, type IdempotencySettings } from './options.js'
-import { keepStream } from './stream.js'
 import type { Answer } from './store.js'
 
-/** What is known of a request that has a key. */
+/** The state of a request that has a key. */
 interface Keyed {
   readonly fingerprint: string | undefined
-  /** While it runs. */
-  lease?: Lease
-  /** When it has run before. */
+  /** Present while the request runs. */
+  lock?: Lock
+  /** Present if the request has run before. */
   answer?: Answer
 }
 
-/** From now on, every bulk route of the app honours the header, and every stream refuses it, unless its `config.idempotency` is false. */
+/** Makes the bulk routes of the app accept the header, and its streams refuse it, unless `config.idempotency` is false. */
 export function prepareIdempotency (app: FastifyInstance, defaults: IdempotencyOptions | false): void {
   const plugin = defaults === false ? false : readIdempotencyOptions(defaults)
   app.addHook('onRoute', function (route) {
@@ -34,7 +32,7 @@ export function prepareIdempotency (app: FastifyInstance, defaults: IdempotencyO
     if (settings === false) return
     if (stream === undefined) protect(route, settings)
     else refuseKeys(route)
-    // After the contract has had its say.
+    // When the app is ready, because then the contract has documented the route.
     this.addHook('onReady', async () => {
       route.schema = stream === undefined ? documentIdempotency(route.schema!, settings) : documentRefusal(route.schema!)
     })
@@ -45,19 +43,20 @@ function isSafe (method: string): boolean {
   return ['GET', 'HEAD', 'OPTIONS'].includes(method)
 }
 
-/** Answers of which more bytes than this are not kept. */
+/** The most bytes of an answer that is stored. */
 const MAX_ANSWER = 16 * 1024 * 1024
 
 /**
- * The key is looked at when every hook has let the request pass, so that nobody gets an answer who would not get the
- * first one. What is kept is what the route's own onSend hooks get to see, as those that compress; a replay passes them again.
+ * Locks the key in the handler, when every hook has let the request pass, so that nobody gets a stored answer who may not
+ * call the route. The answer is stored before the route's own onSend hooks, for example compression; a replay passes
+ * them again.
  */
 function protect (route: RouteOptions, settings: IdempotencySettings): void {
   const requests = new WeakMap<FastifyRequest, Keyed>()
   const { handler, preValidation = [], onSend = [] } = route
 
   route.preValidation = [async (request: FastifyRequest) => {
-    // Now, because the validation takes invalid items out of the body.
+    // Before the validation, because that removes invalid items from the body.
     if (request.headers['idempotency-key'] !== undefined) requests.set(request, { fingerprint: fingerprintOf(request) })
   }, preValidation].flat()
 
@@ -69,14 +68,14 @@ function protect (route: RouteOptions, settings: IdempotencySettings): void {
   }
 
   route.onSend = [async (request: FastifyRequest, reply: FastifyReply, payload: unknown) => {
-    const { lease, answer } = requests.get(request) ?? {}
+    const { lock, answer } = requests.get(request) ?? {}
     if (answer !== undefined) return answer.body
     requests.delete(request)
-    return lease === undefined ? payload : keepAnswer(reply, payload, lease)
+    return lock === undefined ? payload : storeAnswer(reply, payload, lock)
   }, onSend].flat()
 }
 
-/** Also when every hook has let the request pass, so that who may not stream hears that first. */
+/** Refuses keys in the handler, when every hook has let the request pass, so that an error of a hook comes first. */
 function refuseKeys (route: RouteOptions): void {
   const { handler } = route
   route.handler = function (request, reply) {
@@ -90,16 +89,16 @@ function expectNoKeyNeeded (request: FastifyRequest, { required }: IdempotencySe
   if (required && !isUnread(request)) throw new IdempotencyKeyMissing()
 }
 
-/** Leaves either a lease or the answer of before in `keyed`; or throws, and nothing runs. */
+/** Sets the lock or the earlier answer in `keyed`. If it throws, nothing runs. */
 async function claimKey (request: FastifyRequest, reply: FastifyReply, keyed: Keyed, settings: IdempotencySettings): Promise<void> {
   const key = readKey(request)
   if (keyed.fingerprint === undefined) throw unusable(request, reply)
 
-  const taken = await takeLease(await scopeKey(request, key, settings), keyed.fingerprint, settings, request.log)
-  if ('lease' in taken) {
-    keyed.lease = taken.lease
-    // Whoever takes the reply into their own hands never comes to onSend.
-    reply.raw.once('close', () => { if (reply.raw.writableFinished) taken.lease.drop() })
+  const taken = await lockKey(await scopeKey(request, key, settings), keyed.fingerprint, settings, request.log)
+  if ('lock' in taken) {
+    keyed.lock = taken.lock
+    // A handler that hijacks the reply never reaches onSend.
+    reply.raw.once('close', () => { if (reply.raw.writableFinished) taken.lock.abandon() })
     return
   }
   const { fingerprint, answer } = taken.held
@@ -112,7 +111,10 @@ async function claimKey (request: FastifyRequest, reply: FastifyReply, keyed: Ke
   keyed.answer = answer
 }
 
-/** @throws FST_MULTI_STATUS_IDEMPOTENCY_KEY_MALFORMED */
+/**
+ * Reads the key of a request.
+ * @throws FST_MULTI_STATUS_IDEMPOTENCY_KEY_MALFORMED
+ */
 function readKey (request: FastifyRequest): string {
   const header = String(request.headers['idempotency-key'])
   const key = parseIdempotencyKey(header)
@@ -120,13 +122,13 @@ function readKey (request: FastifyRequest): string {
   return key
 }
 
-/** What is said to a client that may still be sending what nobody is going to read. */
+/** Creates the error for a body that cannot be fingerprinted, and stops reading that body. */
 function unusable (request: FastifyRequest, reply: FastifyReply): Error {
   stopReading(request, reply)
   return new IdempotencyKeyUnusable()
 }
 
-/** A key is one of its route and its principal; hashed, it is short and has no character that a store could mind. */
+/** Hashes the key with its route and principal, so that it is unique to them, short, and safe for any store. */
 async function scopeKey (request: FastifyRequest, key: string, { principal }: IdempotencySettings): Promise<string> {
   const scope = JSON.stringify([request.method, configOf(request).url, await principal?.(request) ?? null, key])
   return createHash('sha256').update(scope).digest('base64url')
@@ -136,20 +138,20 @@ function replay (reply: FastifyReply, { status, headers, body }: Answer): Fastif
   return reply.code(status).headers({ ...headers, 'idempotency-replayed': 'true' }).send(body)
 }
 
-/** What of an answer's head belongs to the answer and not to its connection. */
+/** The headers that are stored with an answer. */
 const HEADERS = ['content-type', 'content-encoding', 'multi-status', 'preference-applied', 'vary', 'location', 'retry-after']
 
-/** An answer that says that nothing ran is not kept, so that the request can be tried again under its key. */
-async function keepAnswer (reply: FastifyReply, payload: unknown, lease: Lease): Promise<unknown> {
+/** Stores an answer with results. Any other status means that nothing ran, so the key is released for another attempt. */
+async function storeAnswer (reply: FastifyReply, payload: unknown, lock: Lock): Promise<unknown> {
   const status = reply.statusCode
   if (status >= 300) {
-    await lease.giveBack()
+    await lock.release()
     return payload
   }
   const headers = Object.fromEntries(HEADERS.filter(name => reply.hasHeader(name)).map(name => [name, String(reply.getHeader(name))]))
-  const keep = (body: Buffer | null) => lease.keep({ status, headers, body })
-  if (isStream(payload)) return keepStream(payload, MAX_ANSWER, keep)
-  await keep(bytesOf(payload))
+  const store = (body: Buffer | null) => lock.complete({ status, headers, body })
+  if (isStream(payload)) return storeStream(payload, store)
+  await store(bytesOf(payload))
   return payload
 }
 
@@ -157,8 +159,36 @@ function isStream (payload: unknown): payload is Readable {
   return typeof (payload as Readable | null | undefined)?.pipe === 'function'
 }
 
-/** @returns null for what is too large, or cannot be read without being used up */
+/** @returns null for a payload that is too large, or that can be read only once */
 function bytesOf (payload: unknown): Buffer | null {
   const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload ?? Buffer.alloc(0)
   return Buffer.isBuffer(bytes) && bytes.length <= MAX_ANSWER ? bytes : null
+}
+
+/**
+ * Forwards a stream to the client and stores a copy. It reads the stream to its end even if the client disconnects,
+ * because the answer is still worth storing. For the client the stream ends only when the answer is stored.
+ * @param store called with the whole body, or with null if it was too large or the stream failed
+ */
+function storeStream (source: Readable, store: (body: Buffer | null) => Promise<void>): Readable {
+  const client = new PassThrough()
+  const chunks: Buffer[] = []
+  let size = 0
+  source.on('data', (chunk: Buffer | string) => {
+    const bytes = Buffer.from(chunk as string)
+    size += bytes.length
+    if (size <= MAX_ANSWER) chunks.push(bytes)
+    else chunks.length = 0
+  })
+  source.pipe(client, { end: false })
+  client.once('close', () => {
+    source.unpipe(client)
+    source.resume()
+  })
+  finished(source, async error => {
+    await store(error || size > MAX_ANSWER ? null : Buffer.concat(chunks))
+    if (error) client.destroy(error)
+    else client.end()
+  })
+  return client
 }

@@ -1,22 +1,22 @@
-// What idempotency asks of a store.
+// The interface of an idempotency store.
 
-/** Who holds a key while its request runs. */
+/** The claim of a running request on its key. */
 export interface Claim {
-  /** Known to the holder alone. */
+  /** A random secret of the holder. */
   readonly token: string
-  /** What was asked under the key, so that something else under it can be refused. */
+  /** The hash of the request, so that another request under the same key can be refused. */
   readonly fingerprint: string
 }
 
-/** An answer as it was given. */
+/** An answer as it was sent. */
 export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  /** null where the answer was too large to be kept. */
+  /** null if the answer was too large to be stored. */
   readonly body: Buffer | null
 }
 
-/** What is kept under a key. */
+/** What the store holds under a key. */
 export interface Held {
   readonly fingerprint: string
   /** undefined while the request runs. */
@@ -24,19 +24,19 @@ export interface Held {
 }
 
 /**
- * Where claims and answers are kept. Every method is atomic; what one throws is logged, and nothing runs without a claim.
- * All times are in milliseconds.
+ * Stores claims and answers. Every method must be atomic. Errors are logged, and no request runs without a claim. All
+ * times are in milliseconds.
  */
 export interface IdempotencyStore {
-  /** Takes a key that nobody holds for this long. Resolves with undefined when it did, else with what is kept there. */
+  /** Claims a free key for `ttl`. Resolves with undefined if it did, else with what the store holds under the key. */
   claim (key: string, claim: Claim, ttl: number): Promise<Held | undefined>
-  /** Prolongs a claim. Resolves with whether the token still holds it. */
+  /** Extends a claim to `ttl` from now. Resolves with false if the token does not hold it any more. */
   renew (key: string, token: string, ttl: number): Promise<boolean>
   /**
-   * Keeps the answer for this long in place of the claim. Resolves with whether it did: a claim that has expired is
-   * made good, but never over the claim or the answer of somebody else.
+   * Replaces the claim with the answer for `ttl`. Resolves with whether it did: also after the claim has expired, but
+   * never over the claim or answer of another request.
    */
   complete (key: string, claim: Claim, answer: Answer, ttl: number): Promise<boolean>
-  /** Gives the key back, if the token holds it and there is no answer. */
+  /** Frees the key if the token holds it and there is no answer. */
   release (key: string, token: string): Promise<void>
 }

@@ -1,36 +1,36 @@
-// What every store must do, as checks that any test runner can run. An entry point of its own.
+// Checks that every idempotency store must pass, for any test runner. This file is an entry point of the package.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { Answer, Claim, Held, IdempotencyStore } from './store.js'
 
-/** One thing that a store must do. */
+/** One check of a store. */
 export interface IdempotencyCheck {
   readonly name: string
-  /** Rejects with an AssertionError when the store does not do it. */
+  /** Rejects with an AssertionError if the store fails the check. */
   run (store: IdempotencyStore): Promise<void>
 }
 
-/** Milliseconds that nothing here takes. */
+/** Milliseconds that outlast every check. */
 const LONG = 60_000
-/** Milliseconds after which something is over. */
+/** Milliseconds until something expires. */
 const SHORT = 100
 
-/** The checks. Each uses keys of its own, so that they may run at once and on a store that has been used. */
+/** The checks. Each uses keys of its own, so they can run in parallel and on a store with other entries. */
 export const idempotencyChecks: readonly IdempotencyCheck[] = [
-  { name: 'a key that is free can be claimed, and is then held', run: claims },
-  { name: 'of many that claim a key at once, one gets it', run: letsOneWin },
-  { name: 'keys do not touch each other', run: keepsKeysApart },
-  { name: 'an answer is kept as it was given', run: store => keeps(store, answerOf(randomBytes(100_000))) },
-  { name: 'an answer may be empty', run: store => keeps(store, answerOf(Buffer.alloc(0))) },
-  { name: 'an answer may be one that was too large to be kept', run: store => keeps(store, answerOf(null)) },
-  { name: 'a key that was given back is free', run: givesBack },
-  { name: 'only the holder can give back, renew or complete', run: knowsItsHolder },
-  { name: 'an answer stays, also when it is given back, renewed or completed again', run: keepsItsAnswer },
-  { name: 'a claim expires, and its holder holds it no longer', run: expiresClaims },
-  { name: 'a claim that is renewed does not expire', run: renews },
-  { name: 'a claim that expired is made good when nobody else has the key', run: completesLate },
-  { name: 'an answer expires', run: expiresAnswers }
+  { name: 'claims a free key, and refuses it to the next request', run: claims },
+  { name: 'lets one of many concurrent requests claim a key', run: letsOneWin },
+  { name: 'keeps keys apart', run: keepsKeysApart },
+  { name: 'stores an answer unchanged', run: store => keeps(store, answerOf(randomBytes(100_000))) },
+  { name: 'stores an empty answer', run: store => keeps(store, answerOf(Buffer.alloc(0))) },
+  { name: 'stores that an answer was too large', run: store => keeps(store, answerOf(null)) },
+  { name: 'frees a released key', run: givesBack },
+  { name: 'lets only the holder release, renew and complete a claim', run: knowsItsHolder },
+  { name: 'keeps an answer that is released, renewed or completed again', run: keepsItsAnswer },
+  { name: 'expires a claim, so that its holder loses it', run: expiresClaims },
+  { name: 'does not expire a renewed claim', run: renews },
+  { name: 'completes an expired claim if the key is still free', run: completesLate },
+  { name: 'expires an answer', run: expiresAnswers }
 ]
 
 function claimOf (fingerprint = randomUUID()): Claim {
@@ -70,7 +70,7 @@ async function keeps (store: IdempotencyStore, answer: Answer): Promise<void> {
   assert.deepEqual(outline(await store.claim(key, claimOf(), LONG)), outline({ fingerprint: claim.fingerprint, answer }))
 }
 
-/** The body by its digest: of many bytes that differ, Node would draw the difference, which takes minutes and all memory. */
+/** Replaces the body with its hash. Node would take minutes to draw the difference of two long bodies. */
 function outline (held: Held | undefined): object | undefined {
   const body = held?.answer?.body
   if (!Buffer.isBuffer(body)) return held

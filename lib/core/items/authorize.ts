@@ -1,4 +1,4 @@
-// Whether an item may be worked on at all, asked of the app before the handler.
+// Asks the app before the handler whether the request may process an item.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Key } from '../../../schemas/index.js'
 import { forbidden, InvalidItems, toFailure } from '../../errors.js'
@@ -9,40 +9,43 @@ import type { Batch } from './batch.js'
 import { settle, type WorkerContext } from '../settle/settle.js'
 import type { SettleOptions } from '../settle/options.js'
 
-/** What is known of an item that asks to be worked on. */
+/** The item that `authorize` decides about. */
 export interface ItemAccess {
   readonly request: FastifyRequest
-  /** Null where it has none that can be used. */
+  /** Null if the item has no valid key. */
   readonly key: Key | null
-  /** Its place in the request, from 0. */
+  /** The index of the item in the request, from 0. */
   readonly index: number
 }
 
 /**
- * Whether a request may do this with this item. Anything but true, as what somebody forgot to return, forbids it: it
- * fails alone with 403 and `ITEM_FORBIDDEN`. An ItemError that is thrown says it in words of its own; anything else that
- * is thrown is masked as an internal error, and forbids it too.
+ * Returns whether the request may process the item. Any other value than true, also a forgotten `return`, forbids it:
+ * the item fails with 403 and `ITEM_FORBIDDEN`. It can throw an ItemError to fail the item with another message. Any
+ * other error fails the item too, and is masked as an internal error.
  */
 export type Authorize<T> = (item: T, access: ItemAccess) => boolean | Promise<boolean>
 
 type Handler<T, C> = (item: T, context: C) => unknown
 
-/** Puts the question before the handler, within the time of the item, and again for each further attempt. */
-export function authorizing<T, C extends ItemAccess & WorkerContext> (handler: Handler<T, C>, authorize: Authorize<T> | undefined): Handler<T, C> {
+/** Makes a handler that authorizes the item first, within the item's timeout and in every attempt. */
+export function withAuthorization<T, C extends ItemAccess & WorkerContext> (handler: Handler<T, C>, authorize: Authorize<T> | undefined): Handler<T, C> {
   if (authorize === undefined) return handler
   return (item, context) => {
-    const answer = ask(authorize, item, context)
-    if (!isThenable(answer)) return handler(item, context)
-    return Promise.resolve(answer).then(() => {
-      // Its time may have been up before the answer came.
+    const authorized = checkAccess(authorize, item, context)
+    if (!isThenable(authorized)) return handler(item, context)
+    return Promise.resolve(authorized).then(() => {
+      // The item may have timed out meanwhile.
       context.signal.throwIfAborted()
       return handler(item, context)
     })
   }
 }
 
-/** @throws ItemError, at once or as a rejection, unless the item may be worked on */
-export function ask<T> (authorize: Authorize<T>, item: T, { request, key, index }: ItemAccess): void | Promise<void> {
+/**
+ * Calls `authorize`.
+ * @throws ItemError, or rejects with it, if the item is forbidden
+ */
+function checkAccess<T> (authorize: Authorize<T>, item: T, { request, key, index }: ItemAccess): void | Promise<void> {
   const answer: unknown = authorize(item, { request, key, index })
   return isThenable(answer) ? Promise.resolve(answer).then(expectTrue) : expectTrue(answer)
 }
@@ -52,17 +55,17 @@ function expectTrue (answer: unknown): void {
 }
 
 /**
- * Asks for every valid item before the first one runs, for `Prefer: handling=strict`: an item that is forbidden refuses
- * the batch as one that is invalid does.
- * @param member of the body that holds the items; undefined when the body itself does
- * @throws FST_MULTI_STATUS_INVALID_ITEMS with an error for every item that may not be worked on
+ * Authorizes every valid item before the first one runs, for `Prefer: handling=strict`. One forbidden item refuses the
+ * whole batch.
+ * @param member the member of the body that holds the items; undefined if the body is the array
+ * @throws FST_MULTI_STATUS_INVALID_ITEMS with an error for every forbidden item
  */
 export async function expectAllAllowed<T> (
   authorize: Authorize<T>, { total, items, places, keys }: Batch, member: string | undefined, reply: FastifyReply, how: SettleOptions<T>
 ): Promise<void> {
   const { request } = reply
   const outcomes = await settle(items as T[], (item, { index }) =>
-    ask(authorize, item, { request, key: keys[places[index]!]!, index: places[index]! }), how)
+    checkAccess(authorize, item, { request, key: keys[places[index]!]!, index: places[index]! }), how)
   const book = bookOf(reply)
   const errors = outcomes.flatMap((outcome, index) => {
     if (outcome.status === 'fulfilled') return []

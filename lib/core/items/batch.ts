@@ -1,79 +1,75 @@
-// The body of a bulk request -> its items, each validated alone.
+// Reads the items of a body and validates each one.
 import type { FailureDetail, Key } from '../../../schemas/index.js'
 import { BatchEmpty, BatchTooLarge, BodyNotBatch, InvalidItems, invalidItemDetail } from '../../errors.js'
 import { expectDistinct, keyOf, type KeyRules } from './keys.js'
 import { pointerTo, typeOf, type Validate } from './validator.js'
 
-/** Where a body has its items, and what they must be. */
+/** Where the items are in a body, and how to validate them. */
 export interface ItemRules extends KeyRules {
-  /** The member of the body that is the array of items; undefined when the body itself is. */
+  /** The member of the body that holds the items; undefined if the body is the array. */
   readonly member: string | undefined
   readonly maxItems: number
-  /** Looks at the array alone, not at what is in it. */
+  /** Validates the array, but not its items. */
   readonly validateArray: Validate
   readonly validateItem: Validate
 }
 
-/** The items of one request: those that may run, and what became already of those that may not. */
+/** The items of one request: the valid ones, and the failures of the invalid ones. */
 export interface Batch {
   readonly total: number
-  /** The member of the body that has the items; undefined when the body itself is the array. */
+  /** The member of the body that holds the items; undefined if the body is the array. */
   readonly member: string | undefined
   /** The valid items, in order. */
   items: unknown[]
-  /** The place in the request of each valid item. */
+  /** The index in the request of each valid item. */
   readonly places: number[]
-  /** The key of every item of the request; null where it has none that can be used. */
+  /** The key of every item of the request; null if the item has no valid key. */
   readonly keys: (Key | null)[]
-  /** Why each invalid item failed, by its place in the request. */
+  /** The failure of each invalid item, by its index in the request. */
   readonly invalid: ReadonlyMap<number, FailureDetail>
-  /** What became of every item, in request order and in the words of the contract; undefined until that is known. */
+  /** The results of all items in request order, once they are known. */
   results?: readonly unknown[]
 }
 
-/** What a body has where its items are. */
+/** Returns the member of a body that should hold the items. */
 export function itemsIn (body: unknown, member: string | undefined): unknown {
   return member === undefined ? body : (body as Record<string, unknown> | null | undefined)?.[member]
 }
 
 /**
- * Reads the items of a body and validates each alone.
- * @throws FST_MULTI_STATUS_BODY_NOT_BATCH, _BATCH_EMPTY, _BATCH_TOO_LARGE or _DUPLICATE_KEYS when there is no batch to speak of
+ * Reads the items of a body and validates each one.
+ * @throws FST_MULTI_STATUS_BODY_NOT_BATCH, _BATCH_EMPTY, _BATCH_TOO_LARGE or _DUPLICATE_KEYS, before any item runs
  */
 export function readBatch (body: unknown, rules: ItemRules): Batch {
   const all = itemsOf(body, rules)
   const { validateItem } = rules
-  const keys = new Array<Key | null>(all.length)
-  // As long as they may become, because an array that grows costs more than one that shrinks.
-  const items = new Array<unknown>(all.length)
-  const places = new Array<number>(all.length)
-  let valid = 0
+  const keys: (Key | null)[] = []
+  const items: unknown[] = []
+  const places: number[] = []
   const invalid = new Map<number, FailureDetail>()
-  for (let place = 0; place < all.length; place++) {
-    const item = all[place]
+  for (const [place, item] of all.entries()) {
     const problems = validateItem(item)
-    keys[place] = keyOf(item, problems === undefined, rules)
+    keys.push(keyOf(item, problems === undefined, rules))
     if (problems === undefined) {
-      items[valid] = item
-      places[valid++] = place
+      items.push(item)
+      places.push(place)
     } else {
       invalid.set(place, invalidItemDetail(problems))
     }
   }
-  if (valid < all.length) items.length = places.length = valid
   expectDistinct(keys, rules.key)
   return { total: all.length, member: rules.member, items, places, keys, invalid }
 }
 
-/** The keys of the valid items, in order. */
+/** Returns the keys of the valid items, in order. */
 export function keysOfValid ({ keys, places, invalid }: Batch): readonly (Key | null)[] {
   return invalid.size === 0 ? keys : places.map(place => keys[place]!)
 }
 
 /**
- * Refuses the whole batch if any item is invalid, for `Prefer: handling=strict`. This is a check before the start and
- * no transaction: an item can still fail when it runs.
- * @throws FST_MULTI_STATUS_INVALID_ITEMS with the `errors` of every invalid item, each pointer from the root of the body
+ * Refuses the whole batch if any item is invalid, for `Prefer: handling=strict`. It is no transaction: an item can still
+ * fail when it runs.
+ * @throws FST_MULTI_STATUS_INVALID_ITEMS with the `errors` of every invalid item; their pointers begin at the body
  */
 export function expectAllValid (batch: Batch, { member }: ItemRules): void {
   if (batch.invalid.size === 0) return

@@ -1,21 +1,21 @@
-// Finds the items in the schema of a body.
+// Finds the array of items in the schema of a body.
 import { InvalidOption } from '../../errors.js'
 import { show } from '../settle/options.js'
-import { definitionsOf, SAY_NOTHING, type JsonSchema } from './tagged-union.js'
+import { definitionsOf, ANNOTATIONS, type JsonSchema } from './tagged-union.js'
 
-/** How many items a request may have when the schema of its body does not say `maxItems`. */
+/** The most items of a request whose schema has no `maxItems`. */
 export const DEFAULT_MAX_ITEMS = 1000
 
-/** Where a body has its items, and what is left of its schema without them. */
+/** The array of items in the schema of a body, and the rest of the schema. */
 export interface ItemArray {
-  /** The member of the body that is the array; undefined when the body itself is. */
+  /** The member of the body that holds the items; undefined if the body is the array. */
   readonly member: string | undefined
-  /** The schema of the array, with the items left open. */
+  /** The schema of the array, without that of its items. */
   readonly array: JsonSchema
   /** The schema of one item. */
   readonly items: JsonSchema
   readonly maxItems: number
-  /** The schema of the body with the items left open; undefined when nothing is left. */
+  /** The schema of the body without that of the items; undefined if it says nothing else. */
   readonly rest: JsonSchema | undefined
 }
 
@@ -23,8 +23,8 @@ export interface ItemArray {
 export type GetSchema = (id: string) => unknown
 
 /**
- * Looks behind a `$ref` to a shared schema, and into `content` where that has one media type only.
- * @returns undefined when the body is neither an array nor an object with exactly one array in it
+ * Finds the array of items in a schema. It follows a `$ref` to a shared schema, and a `content` with one media type.
+ * @returns undefined if the body is neither an array nor an object with exactly one array
  */
 export function findItemArray (body: JsonSchema | undefined, getSchema: GetSchema): ItemArray | undefined {
   if (body === undefined || body === null) return undefined
@@ -35,7 +35,7 @@ export function findItemArray (body: JsonSchema | undefined, getSchema: GetSchem
 
 type Content = Record<string, { schema?: JsonSchema }>
 
-/** Of several media types, only one of which may have items, nothing is known before the request. */
+/** With several media types it is unknown before the request which one is sent. */
 function findInContent (content: Content, getSchema: GetSchema): ItemArray | undefined {
   const [[type, media] = [], ...others] = Object.entries(content)
   const found = others.length > 0 ? undefined : findItemArray(media?.schema, getSchema)
@@ -50,15 +50,18 @@ function findInSchema (body: JsonSchema): ItemArray | undefined {
   if (arrays.length !== 1) return undefined
   const [member, array] = arrays[0] as [string, ArraySchema]
   const required = (body.required ?? []).filter(name => name !== member)
-  const saysMore = Object.keys(body.properties!).length > 1 || required.length > 0 || Object.keys(body).some(keyword => !SAY_NO_MORE.has(keyword))
+  const saysMore = Object.keys(body.properties!).length > 1 || required.length > 0 || Object.keys(body).some(keyword => !BODY_KEYWORDS.has(keyword))
   const rest = saysMore ? { ...body, properties: { ...body.properties, [member]: {} }, required } : undefined
   return { ...splitArray(array, definitions), member, rest }
 }
 
-/** What a body with nothing but its items may say. */
-const SAY_NO_MORE = new Set([...SAY_NOTHING, 'type', 'properties', 'required', '$id'])
+/** The keywords of a body that has nothing but its items. */
+const BODY_KEYWORDS = new Set([...ANNOTATIONS, 'type', 'properties', 'required', '$id'])
 
-/** @param reference a shared schema, `contacts#` or `contacts`, or a place in one, `contacts#/definitions/list` */
+/**
+ * Finds a shared schema, or a part of one.
+ * @param reference `contacts`, `contacts#` or `contacts#/definitions/list`
+ */
 function resolve (reference: string, getSchema: GetSchema): JsonSchema {
   const [id, pointer = ''] = reference.split('#')
   const shared = getSchema(id!) as JsonSchema | undefined
@@ -68,12 +71,12 @@ function resolve (reference: string, getSchema: GetSchema): JsonSchema {
   throw new InvalidOption('the body of a bulk route', 'a schema that the app has already; call addSchema before the route', show(reference))
 }
 
-/** A copy that is changed must not be taken for the schema that the app has under this name. */
+/** Removes the `$id`, because a changed copy is not the shared schema any more. */
 function withoutId (schema: JsonSchema): JsonSchema {
   return Object.fromEntries(Object.entries(schema).filter(([name]) => name !== '$id'))
 }
 
-/** An array may have rules of its own, as `uniqueItems`; its items may refer to the definitions of the body. */
+/** Separates the array from its items. The array keeps its own keywords, for example `uniqueItems`; both keep the definitions. */
 function splitArray (
   { items, maxItems, $id: _, ...array }: ArraySchema, definitions: JsonSchema
 ): Pick<ItemArray, 'array' | 'items' | 'maxItems'> {

@@ -1,21 +1,20 @@
-// The keys of items: which may be one, and whether they tell the items of a batch apart.
+// Reads the keys of items, and finds duplicate keys.
 import type { AnyContract, Key } from '../../../schemas/index.js'
 import { DuplicateKeys } from '../../errors.js'
-import { areDistinct } from './duplicate-keys.js'
 import { typeOf, type Compile } from './validator.js'
 import type { JsonSchema } from './tagged-union.js'
 
-/** Where an item has its key, and which may be one. */
+/** The name of the key, and which values are valid keys. */
 export interface KeyRules {
   /** The member of an item that is its key. */
   readonly key: string
   readonly isKey: (value: string | number) => boolean
 }
 
-/** How many of several a message names. */
+/** The most keys that an error message shows. */
 const SHOWN = 5
 
-/** Compiles what a contract says of keys. */
+/** Compiles the key schema of a contract. */
 export function compileKeyRules ({ key, schemas }: AnyContract, compile: Compile): KeyRules {
   const validate = compile(schemas.key)
   // Texts without Ajv, which makes an error for every one where it may as well be an integer.
@@ -32,7 +31,7 @@ function takesAnyText (schema: JsonSchema): boolean {
     anyOf.some(branch => branch.type === 'string' && Object.keys(branch).length === 1)
 }
 
-/** A valid item that is no object is its own key, as the names in `["a.txt", "b.txt"]`. */
+/** Returns the key of an item. A valid item that is not an object is its own key, as the names in `["a.txt", "b.txt"]`. */
 export function keyOf (item: unknown, isValid: boolean, { key, isKey }: KeyRules): Key | null {
   const isOwn = isValid && typeOf(item) !== 'object'
   const found = isOwn ? item : (item as Record<string, unknown> | null)?.[key]
@@ -40,13 +39,16 @@ export function keyOf (item: unknown, isValid: boolean, { key, isKey }: KeyRules
   return isKey(found) ? found : null
 }
 
-/** @throws FST_MULTI_STATUS_DUPLICATE_KEYS when two items have the same key; that some have none is no matter */
-export function expectDistinct (keys: (Key | null)[], name: string): void {
-  if (areDistinct(keys)) return
+/**
+ * Items without a key are not compared; 1 and "1" are two keys.
+ * @throws FST_MULTI_STATUS_DUPLICATE_KEYS when two items have the same key
+ */
+export function expectDistinct (keys: readonly (Key | null)[], name: string): void {
+  if (new Set(keys).size === keys.length) return
   const known = keys.filter(key => key !== null)
-  const seen = new Set(known)
-  if (seen.size === known.length) return
-  const twice = new Set(known.filter(key => !seen.delete(key)))
-  const shown = [...twice].slice(0, SHOWN).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
-  throw new DuplicateKeys(name, twice.size > SHOWN ? `${shown} and ${twice.size - SHOWN} more` : shown)
+  const left = new Set(known)
+  if (left.size === known.length) return
+  const duplicates = [...new Set(known.filter(key => !left.delete(key)))]
+  const shown = duplicates.slice(0, SHOWN).map(key => JSON.stringify(key).slice(0, 80)).join(', ')
+  throw new DuplicateKeys(name, duplicates.length > SHOWN ? `${shown} and ${duplicates.length - SHOWN} more` : shown)
 }

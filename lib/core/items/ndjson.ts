@@ -1,55 +1,54 @@
-// NDJSON -> items, each parsed and validated alone, as many at a time as one chunk holds.
+// Parses NDJSON into items and validates each one.
 import type { Readable } from 'node:stream'
 import type { FailureDetail, Key } from '../../../schemas/index.js'
 import { invalidItemDetail, invalidLine, lineTooLong, toFailure, tooManyItems } from '../../errors.js'
 import { keyOf, type KeyRules } from './keys.js'
 import type { ItemRules } from './batch.js'
-import { cutLines } from './lines.js'
 import type { Source, Taken } from '../settle/source.js'
-import { createWaiters } from '../notifier.js'
 
-/** One line of a stream: an item that may run, or why it may not. */
+/** One line of a stream: a valid item, or the failure of an invalid one. */
 export interface LineItem {
   readonly key: Key | null
   readonly item?: unknown
   readonly failure?: FailureDetail
 }
 
-/** What an item must be, and how a line becomes one. */
+/** How to parse a line and validate its item. */
 export interface LineRules extends KeyRules, Pick<ItemRules, 'validateItem'> {
-  /** @throws when the line is no JSON, or none that the app takes */
+  /** @throws when the line is not JSON, or is JSON that the app refuses */
   parse (line: string): unknown
 }
 
-/** What a stream may have. */
+/** The limits of a stream. */
 export interface StreamLimits {
   readonly maxItems: number
   readonly maxLineBytes: number
 }
 
-/** The items of a stream, and whether it came to its end. */
+/** The items of a stream. */
 export interface StreamSource extends Source<LineItem> {
+  /** Whether the stream was read to its end. */
   isComplete (): boolean
 }
 
 /**
- * Reads a stream no faster than its items are taken. Empty lines are none.
- * @param onFault called when the stream breaks, so that there are no more items
+ * Reads the items of a stream, no faster than they are taken. Skips empty lines.
+ * @param onFault called with the error when the stream fails; no more items follow
  */
 export function readLines (
   stream: Readable, rules: LineRules, { maxItems, maxLineBytes }: StreamLimits, onFault: (error: unknown) => void
 ): StreamSource {
-  const feed = openFeed(stream, maxLineBytes, onFault)
+  const lines = openLines(stream, maxLineBytes, onFault)
   let count = 0
 
   function next (): Taken<LineItem> | undefined {
-    for (let line = feed.next(); line !== undefined; line = feed.next()) {
-      if (line?.trim() !== '') return { index: count, item: read(line, count++) }
+    for (let line = lines.next(); line !== undefined; line = lines.next()) {
+      if (line?.trim() !== '') return { index: count, item: parseLine(line, count++) }
     }
     return undefined
   }
 
-  function read (line: string | null, place: number): LineItem {
+  function parseLine (line: string | null, place: number): LineItem {
     if (line === null) return { key: null, failure: toFailure(lineTooLong(maxLineBytes)) }
     let item: unknown
     try {
@@ -64,8 +63,8 @@ export function readLines (
   }
 
   async function take (): Promise<Taken<LineItem> | undefined> {
-    while (feed.isOpen()) {
-      await feed.more()
+    while (lines.isOpen()) {
+      await lines.more()
       const taken = next()
       if (taken !== undefined) return taken
     }
@@ -74,62 +73,110 @@ export function readLines (
 
   return {
     size: Infinity,
-    take: () => next() ?? (feed.isOpen() ? take() : undefined),
-    isComplete: feed.isComplete,
-    close: feed.close
+    take: () => next() ?? (lines.isOpen() ? take() : undefined),
+    isComplete: lines.isComplete,
+    close: lines.close
   }
 }
 
-/** The lines of a stream, as many at a time as one chunk holds. */
-interface Feed {
-  /** The next line that is here; null of one that is too long. */
+/** The lines of a stream, read chunk by chunk. */
+interface Lines {
+  /** The next line of the current chunk; null for a line that is too long; undefined at the end of the chunk. */
   next (): string | null | undefined
-  /** Resolves when there may be more lines, or the feed is not open any more. */
+  /** Reads the next chunk, unless somebody else is reading it. Resolves also when the lines are closed. */
   more (): Promise<void>
-  /** Whether more may come. */
+  /** Whether more chunks may follow. */
   isOpen (): boolean
   isComplete (): boolean
   close (): void
 }
 
-function openFeed (stream: Readable, maxLineBytes: number, onFault: (error: unknown) => void): Feed {
+function openLines (stream: Readable, maxLineBytes: number, onFault: (error: unknown) => void): Lines {
   const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
-  const lines = cutLines(maxLineBytes)
-  const { wait, wake } = createWaiters()
+  const splitter = createLineSplitter(maxLineBytes)
   let ready: (string | null)[] = []
-  let at = 0
+  let position = 0
   let state: 'open' | 'complete' | 'broken' = 'open'
-  let isReading = false
+  let reading: Promise<void> | undefined
+  let stopReading = () => {}
 
   async function readChunk (): Promise<void> {
-    isReading = true
     try {
       const { done, value } = await chunks.next()
       if (state !== 'open') return
-      ready = done ? lines.rest() : lines.cut(value)
-      at = 0
+      ready = done ? splitter.end() : splitter.split(value)
+      position = 0
       if (done) state = 'complete'
     } catch (error) {
       if (state === 'open') onFault(error)
       state = 'broken'
-    } finally {
-      isReading = false
-      wake()
     }
   }
 
   return {
-    next: () => ready[at++],
+    next: () => ready[position++],
     more () {
-      if (!isReading) readChunk()
-      return wait()
+      reading ??= new Promise<void>(resolve => {
+        stopReading = resolve
+        readChunk().then(resolve)
+      }).then(() => { reading = undefined })
+      return reading
     },
     isOpen: () => state === 'open',
     isComplete: () => state === 'complete',
     close () {
       if (state === 'open') state = 'broken'
       ready = []
-      wake()
+      stopReading()
     }
+  }
+}
+
+const NEWLINE = 10
+
+/** Splits bytes into lines. A line that is too long is null. */
+interface LineSplitter {
+  /** The lines that end in this chunk. */
+  split (chunk: Buffer): (string | null)[]
+  /** The last line, if it has no line feed. */
+  end (): (string | null)[]
+}
+
+/**
+ * Creates a splitter. Unlike `node:readline` it drops the bytes of a line that is too long, so that a client cannot fill
+ * the memory with one line.
+ * @param maxBytes of one line, without its line feed
+ */
+function createLineSplitter (maxBytes: number): LineSplitter {
+  let pieces: Buffer[] = []
+  let length = 0
+
+  function append (piece: Buffer): void {
+    length += piece.length
+    if (length > maxBytes) pieces = []
+    else pieces.push(piece)
+  }
+
+  function finish (end: Buffer): string | null {
+    if (length === 0) return end.length > maxBytes ? null : end.toString('utf8')
+    append(end)
+    const line = length > maxBytes ? null : Buffer.concat(pieces).toString('utf8')
+    pieces = []
+    length = 0
+    return line
+  }
+
+  return {
+    split (chunk) {
+      const lines = []
+      let start = 0
+      for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
+        lines.push(finish(chunk.subarray(start, end)))
+        start = end + 1
+      }
+      if (start < chunk.length) append(chunk.subarray(start))
+      return lines
+    },
+    end: () => length === 0 ? [] : [finish(Buffer.alloc(0))]
   }
 }

@@ -1,15 +1,15 @@
-// Items that a hook or a handler has put into another order, or others in their place.
+// Detects items that a hook or handler has reordered, removed or replaced in the body.
 import { InvalidOption } from '../../errors.js'
 import { keyOf } from './keys.js'
 import { itemsIn, type Batch } from './batch.js'
 
 /**
- * Takes over what a hook has put in the place of items, as with more members. Where it has put them into another order,
- * they stay in that of the request, which their results follow.
- * @param name the member of an item that is its key
- * @throws FST_MULTI_STATUS_INVALID_OPTION when the body does not hold the items of the request any more
+ * Takes over the items that a hook has replaced, for example with copies that have more members. Reordered items stay in
+ * the order of the request, because the results are.
+ * @param name the name of the key
+ * @throws FST_MULTI_STATUS_INVALID_OPTION if the body does not hold the same items any more
  */
-export function followReplaced (batch: Batch, body: unknown, name: string): void {
+export function applyReplacedItems (batch: Batch, body: unknown, name: string): void {
   const now = itemsIn(body, batch.member)
   if (!Array.isArray(now) || areSame(now, batch.items)) return
   const isWhole = now.length === batch.items.length
@@ -20,7 +20,7 @@ export function followReplaced (batch: Batch, body: unknown, name: string): void
   batch.items = now
 }
 
-/** Whether these have the keys of the items. */
+/** Whether these items have the keys of the batch, in the same order. */
 function haveKeys (some: readonly unknown[], { places, keys }: Batch, name: string): boolean {
   const rules = { key: name, isKey: () => true }
   return some.every((item, index) => {
@@ -30,22 +30,22 @@ function haveKeys (some: readonly unknown[], { places, keys }: Batch, name: stri
 }
 
 /**
- * The places in the request of the items that the body holds, where somebody has put them into another order or taken
- * some away.
- * @returns undefined where they are as they were, or others
+ * Returns the index in the request of each item in the body, if a hook or handler has reordered or removed some.
+ * @returns undefined if the items are unchanged, or are not those of the batch
  */
-export function movedPlaces (batch: Batch, body: unknown): readonly number[] | undefined {
+export function reorderedPlaces (batch: Batch, body: unknown): readonly number[] | undefined {
   const now = itemsIn(body, batch.member)
   return Array.isArray(now) && !areSame(now, batch.items) ? placesOf(now, batch) : undefined
 }
 
 function areSame (now: readonly unknown[], items: readonly unknown[]): boolean {
-  if (now.length !== items.length) return false
-  for (let index = 0; index < items.length; index++) if (now[index] !== items[index]) return false
-  return true
+  return now.length === items.length && items.every((item, index) => item === now[index])
 }
 
-/** @returns undefined unless all are items of the batch, each once */
+/**
+ * Finds the index in the request of each of these items.
+ * @returns undefined unless all of them are items of the batch, each once
+ */
 function placesOf (some: readonly unknown[], { items, places }: Batch): readonly number[] | undefined {
   const known = new Map(items.map((item, index) => [item, places[index]!]))
   const found = new Set(some.map(item => known.get(item) ?? -1))

@@ -1,6 +1,6 @@
-// Finds the member that tells the branches of a union apart.
+// Finds the member that discriminates the branches of a union, for example `status`.
 
-/** As much of a JSON schema as is looked at here. */
+/** The keywords of a JSON schema that the plugin reads. */
 export interface JsonSchema {
   [keyword: string]: unknown
   anyOf?: JsonSchema[]
@@ -10,20 +10,23 @@ export interface JsonSchema {
   title?: string
 }
 
-/** A union whose every branch demands its own constant in one member. */
+/** A union in which every branch requires its own constant in the same member. */
 export interface TaggedUnion {
-  /** The member, for example `status`. */
+  /** The name of the member. */
   readonly tag: string
   /** The branch of each constant, in the order of the schema. */
   readonly branches: ReadonlyMap<string, JsonSchema>
 }
 
-/** What references within a schema, as `#/definitions/name`, lead to. */
+/** The definitions of a schema, for references such as `#/definitions/name`. */
 export function definitionsOf ({ definitions, $defs }: JsonSchema): JsonSchema {
   return { ...(definitions !== undefined && { definitions }), ...($defs !== undefined && { $defs }) }
 }
 
-/** @returns undefined when the schema is no union of objects or has no such member */
+/**
+ * Finds the tag of a union.
+ * @returns undefined if the schema is not a union of objects, or has no such member
+ */
 export function findTaggedUnion (schema: JsonSchema): TaggedUnion | undefined {
   const options = schema.anyOf ?? schema.oneOf
   if (!Array.isArray(options) || options.length === 0) return undefined
@@ -35,23 +38,23 @@ export function findTaggedUnion (schema: JsonSchema): TaggedUnion | undefined {
   return undefined
 }
 
-/** Keywords of a schema that say nothing of its values, or that its parts are compiled with. */
-export const SAY_NOTHING: ReadonlySet<string> = new Set(['title', 'description', 'examples', 'example', 'deprecated', '$comment', 'discriminator', 'definitions', '$defs'])
+/** Keywords that do not restrict values. Definitions count too, because every part of a schema is compiled with them. */
+export const ANNOTATIONS: ReadonlySet<string> = new Set(['title', 'description', 'examples', 'example', 'deprecated', '$comment', 'discriminator', 'definitions', '$defs'])
 
-/** What a union says beside its branches, as with members that all of them have in common; undefined where that is nothing. */
+/** The keywords beside the branches of a union, for example common members; undefined if they restrict nothing. */
 export function besideBranches (schema: JsonSchema): JsonSchema | undefined {
   const { [schema.anyOf === undefined ? 'oneOf' : 'anyOf']: _, ...beside } = schema
-  const saysMore = Object.keys(beside).some(keyword => !SAY_NOTHING.has(keyword) && !(keyword === 'type' && beside.type === 'object'))
-  return saysMore ? beside : undefined
+  const restricts = Object.keys(beside).some(keyword => !ANNOTATIONS.has(keyword) && !(keyword === 'type' && beside.type === 'object'))
+  return restricts ? beside : undefined
 }
 
-/** Whether each branch of a union means the same by itself: it does not where a keyword looks at what others have found. */
-export function standAlone (schema: JsonSchema): boolean {
+/** Whether each branch of a union can be compiled alone. Not if it refers to the whole schema or depends on other branches. */
+export function hasIndependentBranches (schema: JsonSchema): boolean {
   const { $id, $ref, unevaluatedProperties } = schema
   return $id === undefined && $ref === undefined && unevaluatedProperties === undefined && !REFERS_TO_ROOT.test(JSON.stringify(schema))
 }
 
-/** A reference to anything in the schema but its definitions. */
+/** A reference to a part of the schema other than its definitions. */
 const REFERS_TO_ROOT = /"\$ref":"#(?!\/(?:definitions|\$defs)\/)/
 
 function constantOf (schema: JsonSchema, name: string): string | undefined {

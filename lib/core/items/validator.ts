@@ -1,14 +1,14 @@
-// Compiles the schema of an item into a function that says what is wrong with one item.
+// Compiles the schema of an item into a function that returns the problems of an item.
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import type { ItemProblem } from '../../../schemas/index.js'
 import { InvalidOption } from '../../errors.js'
-import { besideBranches, definitionsOf, findTaggedUnion, standAlone, type JsonSchema, type TaggedUnion } from './tagged-union.js'
+import { besideBranches, definitionsOf, findTaggedUnion, hasIndependentBranches, type JsonSchema, type TaggedUnion } from './tagged-union.js'
 
-/** Says what is wrong with a value: undefined when nothing is. */
+/** Returns the problems of a value, or undefined if it is valid. */
 export type Validate = (value: unknown) => ItemProblem[] | undefined
 
-/** Compiles schemas that may refer to each other. */
+/** Compiles a schema, which may refer to the shared schemas of the app. */
 export type Compile = (schema: object) => Validate
 
 interface ValidationError {
@@ -20,15 +20,16 @@ interface ValidationError {
 }
 
 interface CompiledSchema {
-  (value: unknown, at: object): unknown
+  (value: unknown): unknown
   $async?: boolean
   errors?: ValidationError[] | null
 }
 
 /**
- * Makes a compiler. Nothing is coerced and nothing removed: an item is what was sent, or it is invalid.
- * @param app whose shared schemas `$ref` can refer to, and whose keywords and formats schemas can use
- * @param options Ajv's own, for schemas that are not to be judged
+ * Creates a compiler with the Ajv options of the app, except that items are never coerced and no member is removed.
+ * Fastify's own compiler cannot be used, because it does both by default.
+ * @param app its shared schemas, keywords and formats can be used in schemas
+ * @param options of Ajv, to compile schemas that are not strictly valid
  */
 export function createCompiler (app?: FastifyInstance, options: { strict?: false, logger?: false } = {}): Compile {
   const { customOptions, plugins, onCreate } = ajvOptionsOf(app)
@@ -43,7 +44,7 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
       removeAdditional: false,
       verbose: true,
       ...options,
-      // So that a schema with an `$id` finds itself, as a recursive one has to.
+      // So that a recursive schema with an `$id` can refer to itself.
       addUsedSchema: true
     }
   })
@@ -51,12 +52,12 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
   const compileOne = (schema: object): Validate => {
     const compile = compileWith(hasName(schema) ? AjvCompiler() : pool)
     const check = compile({ schema } as never) as unknown as CompiledSchema
-    // Its answer would come too late, and count as a yes.
+    // An asynchronous check returns a promise, which would count as valid.
     if (check.$async === true) throw new InvalidOption('the schema of an item', 'one that is checked at once', 'one with "$async": true')
-    return value => fits(check, value) ? undefined : check.errors?.map(toProblem) ?? [TOO_DEEP]
+    return value => isValid(check, value) ? undefined : check.errors?.map(toProblem) ?? [TOO_DEEP]
   }
   return schema => {
-    const union = standAlone(schema as JsonSchema) ? findTaggedUnion(schema as JsonSchema) : undefined
+    const union = hasIndependentBranches(schema as JsonSchema) ? findTaggedUnion(schema as JsonSchema) : undefined
     if (union === undefined) return compileOne(schema)
     const definitions = definitionsOf(schema as JsonSchema)
     const validateBranch = compileUnion(union, branch => compileOne({ ...definitions, ...branch }))
@@ -67,15 +68,12 @@ export function createCompiler (app?: FastifyInstance, options: { strict?: false
   }
 }
 
-/** Of a value that a schema which refers to itself cannot be held against, because no stack is so deep. */
+/** The problem of a value that is nested so deeply that the check of a recursive schema overflows the stack. */
 const TOO_DEEP: ItemProblem = { pointer: '#', detail: 'must not be so deep' }
 
-/** Where a value is: nowhere else. Ajv would make one for every value. */
-const ROOT = Object.freeze({})
-
-function fits (check: CompiledSchema, value: unknown): unknown {
+function isValid (check: CompiledSchema, value: unknown): unknown {
   try {
-    return check(value, ROOT)
+    return check(value)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     check.errors = null
@@ -83,19 +81,19 @@ function fits (check: CompiledSchema, value: unknown): unknown {
   }
 }
 
-/** Makes a compiler for what documentation shows; where there is none, what it would show is right. */
+/** Creates a compiler to check the examples in the documentation. Without documentation, it accepts everything. */
 export function createExampleCompiler (app?: FastifyInstance): Compile {
   if (app !== undefined && !app.hasDecorator('swagger')) return () => () => undefined
   return createCompiler(app, { strict: false, logger: false })
 }
 
-/** Gives compilers, the same for the same shared schemas and options. */
+/** Returns the same compiler for the same shared schemas and options. */
 type Pool = ReturnType<typeof AjvCompiler>
 
-/** By server, which every context of an app has in common, as it has the keywords and formats of Ajv. */
+/** The pool of each server. All contexts of an app have the same server, and the same Ajv keywords and formats. */
 const pools = new WeakMap<object, Pool>()
 
-/** The pool of an app, because to make an Ajv takes longer than to compile a schema with it. */
+/** Returns the pool of an app. Creating an Ajv takes longer than compiling a schema with it. */
 function poolOf (app: FastifyInstance | undefined): Pool {
   if (app === undefined) return AjvCompiler()
   const pool = pools.get(app.server) ?? AjvCompiler()
@@ -103,12 +101,12 @@ function poolOf (app: FastifyInstance | undefined): Pool {
   return pool
 }
 
-/** Whether there is an `$id` in it, of which an Ajv knows only one schema: two routes may have different ones. */
+/** Whether a schema contains an `$id`. An Ajv knows one schema per `$id`, but two routes may use it for different ones. */
 function hasName (schema: object): boolean {
   return JSON.stringify(schema).includes('"$id"')
 }
 
-/** Fastify's `ajv` option of an app, which Fastify itself keeps under a symbol and shows to nobody. */
+/** The `ajv` option of the app. Fastify offers no public way to read it, so this finds it under Fastify's own symbol. */
 function ajvOptionsOf (app: FastifyInstance | undefined): NonNullable<FastifyServerOptions['ajv']> {
   for (let one: object | null = app ?? null; one !== null; one = Object.getPrototypeOf(one)) {
     const name = Object.getOwnPropertySymbols(one).find(({ description }) => description === 'fastify.options')
@@ -117,7 +115,7 @@ function ajvOptionsOf (app: FastifyInstance | undefined): NonNullable<FastifySer
   return {}
 }
 
-/** Checks only the branch that the tag names, so that the errors are about what was meant. */
+/** Checks only the branch that the tag selects, so that the problems are about the branch that the client meant. */
 function compileUnion ({ tag, branches }: TaggedUnion, compileOne: (branch: JsonSchema) => Validate): Validate {
   const validators = new Map([...branches].map(([constant, branch]) => [constant, compileOne(branch)]))
   const expected = `must be ${listOf([...branches.keys()])}`
@@ -140,14 +138,18 @@ function describe (keyword: string, message: string, params: Record<string, unkn
   return message
 }
 
-/** What stands for itself in a URI fragment, as most names do. */
-const PLAIN = /^[\w/~.-]*$/
+/** Pointers that need no escaping in a URI fragment. */
+const UNESCAPED = /^[\w/~.-]*$/
 
-/** RFC 6901 section 6: a JSON Pointer as URI fragment. Ajv's path is escaped as a pointer already, a member is not. */
+/**
+ * Formats a JSON Pointer as URI fragment (RFC 6901 section 6).
+ * @param path a pointer, for example from Ajv
+ * @param member the name of a member to append, if it is a string
+ */
 export function pointerTo (path: string, member: unknown): string {
   const last = typeof member === 'string' ? `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}` : ''
   const pointer = path + last
-  if (PLAIN.test(pointer)) return `#${pointer}`
+  if (UNESCAPED.test(pointer)) return `#${pointer}`
   return '#' + encodeURI(pointer.toWellFormed()).replaceAll('#', '%23').replaceAll('?', '%3F')
 }
 
@@ -156,7 +158,7 @@ function listOf (values: unknown[]): string {
   return `one of ${values.map(value => JSON.stringify(value)).join(', ')}`
 }
 
-/** What JSON calls the type of a value. */
+/** The JSON type of a value. */
 export function typeOf (value: unknown): string {
   if (value === null) return 'null'
   return Array.isArray(value) ? 'array' : typeof value

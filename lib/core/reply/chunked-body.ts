@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Serialization } from '../results/serializer.js'
-import type { Frame } from '../results/sheet.js'
+import type { Frame } from '../results/serializer.js'
 
 /** Up to so many bytes, an answer is made in one go: they take some milliseconds. */
 const SMALL = 1024 * 1024
@@ -90,7 +90,7 @@ const plainFrames = new Map<string, Frame>()
 export function plainFrame (envelope: string): Frame {
   const known = plainFrames.get(envelope)
   if (known !== undefined) return known
-  const frame = { head: `{${JSON.stringify(envelope)}:[`, tail: ']}', envelope }
+  const frame = { head: `{${JSON.stringify(envelope)}:[`, tail: ']}' }
   plainFrames.set(envelope, frame)
   return frame
 }

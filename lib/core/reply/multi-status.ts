@@ -6,12 +6,12 @@ import { makeBody, textAround, plainFrame } from './chunked-body.js'
 import { configOf } from '../request/received.js'
 import { bookOf, noteFailure } from '../results/item-error.js'
 import { keysOfValid } from '../items/batch.js'
-import { movedPlaces } from '../items/reordered.js'
-import { notePreference, readPreferences, varyByPrefer } from '../request/preferences.js'
+import { reorderedPlaces } from '../items/reordered.js'
+import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from '../request/preferences.js'
 import { reportAnswer } from '../results/report-results.js'
 import { areMany, assembleResults, followItems, wordInTurns, wordResults } from '../results/assemble.js'
 import { serializerOf, type Serialization } from '../results/serializer.js'
-import type { Frame } from '../results/sheet.js'
+import type { Frame } from '../results/serializer.js'
 import { show } from '../settle/options.js'
 import { InvalidOption, invalidResult, toFailure } from '../../errors.js'
 
@@ -77,7 +77,7 @@ function answer (
   if (batch !== undefined && given === batch.results) return sendResults(reply, given, terms)
 
   const words = contract ?? generic
-  const placesNow = batch && movedPlaces(batch, reply.request.body)
+  const placesNow = batch && reorderedPlaces(batch, reply.request.body)
   // Whoever takes items away when the work is done has results for all of them.
   const moved = isBroken || placesNow?.length === given.length ? placesNow : undefined
   const keys = options.keys ?? moved?.map(place => batch!.keys[place]!) ?? (batch === undefined ? [] : keysOfValid(batch))
@@ -105,8 +105,8 @@ function envelopeOf (contract: AnyContract | undefined): string {
 function honourPreferences (reply: FastifyReply, contract: AnyContract | undefined): boolean {
   if (contract === undefined) return false
   const { minimal } = readPreferences(reply.request)
-  varyByPrefer(reply)
-  if (minimal) notePreference(reply, 'return=minimal')
+  setVaryHeader(reply)
+  if (minimal) setPreferenceAppliedHeader(reply, 'return=minimal')
   return minimal
 }
 

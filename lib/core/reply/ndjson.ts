@@ -1,34 +1,34 @@
-// Results -> NDJSON, as fast as they are read and no faster.
+// Writes results as NDJSON, no faster than the client reads them.
 import { Readable } from 'node:stream'
-import { createWaiters } from '../notifier.js'
 
-/** Lines on their way to a client. */
+/** An NDJSON response in progress. */
 export interface LineOutput {
   readonly stream: Readable
-  /** Writes a line; what it returns resolves when there is room for more. */
+  /** Writes a line. When the buffer is full it returns a promise that resolves when there is room again. */
   write (line: string): void | Promise<void>
-  /** Lets those who wait for room go on, because it does not matter any more. */
+  /** Resolves all promises of `write` now and from now on, because the client does not read any more. */
   release (): void
-  /** Ends the stream when all is written. */
+  /** Ends the stream after the last line. */
   end (): void
 }
 
-/** As many characters as are sent in one go while results come fast. */
+/** Characters that are sent at once while results arrive fast. */
 const BATCH = 16 * 1024
 
-/** Gathers lines that come in the same turn of the event loop; none waits longer. */
+/** Creates a stream of lines. Lines of the same turn of the event loop are sent together. */
 export function createOutput (): LineOutput {
   let text = ''
   let timer: NodeJS.Immediate | undefined
   let isFull = false
   let isReleased = false
-  const { wait, wake } = createWaiters()
+  const waiting: (() => void)[] = []
+  const resumeWriters = () => { for (const resume of waiting.splice(0)) resume() }
 
   const stream = new Readable({
     highWaterMark: 4 * BATCH,
     read () {
       isFull = false
-      wake()
+      resumeWriters()
     },
     destroy (error, done) {
       clearImmediate(timer)
@@ -39,7 +39,7 @@ export function createOutput (): LineOutput {
 
   function release (): void {
     isReleased = true
-    wake()
+    resumeWriters()
   }
 
   function flush (): void {
@@ -57,7 +57,7 @@ export function createOutput (): LineOutput {
       text += line
       if (text.length >= BATCH) flush()
       else timer ??= setImmediate(flush)
-      if (isFull && !isReleased) return wait()
+      if (isFull && !isReleased) return new Promise(resolve => { waiting.push(resolve) })
     },
     end () {
       flush()

@@ -1,7 +1,6 @@
 // What the plugin adds to Fastify's own types.
 import type { RouteOptions } from 'fastify'
 import type { AnyContract } from '../../../schemas/index.js'
-import type { RouteConfig } from '../request/received.js'
 import type { IdempotencyOptions } from '../idempotency/options.js'
 import type { Batch } from '../items/batch.js'
 import type { OnItemError } from '../results/item-error.js'
@@ -27,10 +26,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The items of a bulk request, once its body has been read; null elsewhere. */
     multiStatusBatch: Batch | null
-    /** When the request began, in the milliseconds of `performance.now()`. */
+    /** When the request was received, in the milliseconds of `performance.now()`. */
     multiStatusStart: number
-    /** The config of its route; null until it is noted. */
-    multiStatusConfig: RouteConfig | null
   }
 
   interface FastifyReply {

@@ -1,17 +1,17 @@
-// How many bulk requests may be in progress at a time: one more is refused at once, before anything of it is read or run.
+// Limits how many bulk requests are in progress. Refuses one more with 503, before its body is read.
 import { TooBusy } from '../../errors.js'
 import type { Admit } from './received.js'
 import { stopReading } from './unread-body.js'
 
-/** Seconds after which a client that has been refused is to come back. */
+/** The `Retry-After` of a refused request, in seconds. */
 const RETRY_AFTER = 1
 
 /** A member of requests that travel in another one, which has been admitted for them. */
 export const PASSENGER = Symbol('fastify-multi-status.passenger')
 
 /**
- * Makes what admits bulk requests, and their streams, while fewer than this are in progress; that is until their answer
- * has been sent or their connection is gone. Other routes are not counted.
+ * Admits bulk requests and streams while fewer than `max` are in progress. A request is in progress until its response is
+ * sent or its connection is closed. Other routes are not counted.
  */
 export function createAdmission (max: number): Admit {
   let count = 0
@@ -23,8 +23,7 @@ export function createAdmission (max: number): Admit {
       return new TooBusy(max)
     }
     count++
-    // Not once, which costs a wrapper: it is closed no more than once.
-    reply.raw.on('close', () => { count-- })
+    reply.raw.once('close', () => { count-- })
     return undefined
   }
 }

@@ -1,22 +1,22 @@
-// The Prefer header (RFC 7240): what the client would like, if it can be had.
+// Parses the Prefer header (RFC 7240), and sets the headers that answer it.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/** The preferences of a request that this plugin knows. */
+/** The preferences that the plugin supports. */
 export interface Preferences {
-  /** `handling=strict`: refuse the whole batch if any item is invalid. */
+  /** `handling=strict`: refuse the whole batch if an item is invalid. */
   readonly strict: boolean
   /** `return=minimal`: a success carries only its key and status. */
   readonly minimal: boolean
-  /** `respond-async`: rather a place to look for the results than a long wait for them. */
+  /** `respond-async`: answer 202 with the URL of the results, instead of waiting for them. */
   readonly async: boolean
-  /** `wait`: how many seconds the client is ready to wait; undefined where it does not say. */
+  /** `wait`: the seconds that the client is ready to wait; undefined if it does not say. */
   readonly wait: number | undefined
 }
 
-/** Of most requests. */
+/** The preferences of a request without the header. */
 const NONE: Preferences = { strict: false, minimal: false, async: false, wait: undefined }
 
-/** Reads the `Prefer` header. Unknown and malformed preferences are ignored, as RFC 7240 section 2 demands. */
+/** Reads the `Prefer` header. Unknown and malformed preferences are ignored, as RFC 7240 section 2 requires. */
 export function readPreferences ({ headers: { prefer } }: FastifyRequest): Preferences {
   if (prefer === undefined) return NONE
   const values = parsePrefer(prefer)
@@ -29,11 +29,11 @@ export function readPreferences ({ headers: { prefer } }: FastifyRequest): Prefe
   }
 }
 
-/** No two of its spaces stand side by side, so that a header full of spaces costs no more than any other. */
+/** One preference. No two parts for spaces are adjacent, so that a header full of spaces takes no quadratic time. */
 const PREFERENCE = /^\s*([^\s=;"]+)\s*(?:=\s*(?:(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*)?)?(?:;|$)/
 
 /**
- * The preferences by name, in lower case as their names are not case sensitive; the first of two with one name wins.
+ * Parses preferences into a Map by their lower-case name. The first of two with the same name wins.
  * @param header one header or several; Node joins repeated `Prefer` headers with a comma
  */
 export function parsePrefer (header: string | string[]): Map<string, string> {
@@ -46,14 +46,14 @@ export function parsePrefer (header: string | string[]): Map<string, string> {
   return preferences
 }
 
-/** Says in `Preference-Applied` which preference was honoured. */
-export function notePreference (reply: FastifyReply, preference: string): void {
+/** Adds a preference to the `Preference-Applied` header. */
+export function setPreferenceAppliedHeader (reply: FastifyReply, preference: string): void {
   const before = reply.getHeader('preference-applied')
   reply.header('preference-applied', before ? `${String(before)}, ${preference}` : preference)
 }
 
-/** Says in `Vary` that the answer depends on `Prefer`, beside whatever else it depends on. */
-export function varyByPrefer (reply: FastifyReply): void {
+/** Adds `Prefer` to the `Vary` header. */
+export function setVaryHeader (reply: FastifyReply): void {
   const given = reply.getHeader('vary')
   if (given === undefined) reply.header('vary', 'Prefer')
   if (given === undefined || given === 'Prefer') return

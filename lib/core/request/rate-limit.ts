@@ -1,24 +1,24 @@
-// A rate limit that counts items, so that a batch is no way around it.
+// Charges a rate limit for every item, so that a batch cannot bypass the limit.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { rateLimited, RateLimited } from '../../errors.js'
 import { configOf } from './received.js'
 
-/** What `app.createRateLimit()` of @fastify/rate-limit gives back. */
+/** The function that `app.createRateLimit()` of @fastify/rate-limit returns. */
 export type CheckLimit = (request: FastifyRequest, options?: { increment?: boolean }) => Promise<LimitState>
 
-/** How far a limit is used up; of the requests on its allow list it says nothing else. */
+/** The state of a limit. Requests on the allow list have `isAllowed: true` and nothing else. */
 export type LimitState = { readonly isAllowed: true } |
   { readonly isAllowed: false, readonly remaining: number, readonly ttlInSeconds: number, readonly isExceeded: boolean }
 
-/** The limits that the lines of streams count against, whose number nobody knows before they come. */
+/** The limits of streams. Their lines are charged one by one, because their number is unknown at the start. */
 const limits = new WeakMap<FastifyRequest, CheckLimit>()
 
 /**
- * Makes a `preHandler` hook for bulk routes that charges a limit of @fastify/rate-limit for every item. A batch with more
- * items than are left is refused whole, before anything runs, and costs nothing. In a stream, each line is charged as it
- * comes, and one too many fails alone. A request that is no batch costs one.
- * @param check as `app.createRateLimit({ max: 1000, timeWindow: '1 minute' })` makes it. It can only count one at a time,
- *   so that a batch of a thousand items asks its store a thousand times, at once.
+ * Creates a `preHandler` hook for bulk routes that charges a limit of @fastify/rate-limit for every item. A batch with
+ * more items than the limit has left is refused as a whole, before anything runs, and costs nothing. In a stream each line
+ * is charged when it arrives; a line over the limit fails alone. A request without items costs one.
+ * @param check the result of `app.createRateLimit({ max: 1000, timeWindow: '1 minute' })`. It counts only one at a time, so
+ *   a batch of 1,000 items makes 1,000 calls to its store, all at once.
  * @throws FST_MULTI_STATUS_RATE_LIMITED, 429 with `Retry-After`
  * @example bulkRoute({ ..., preHandler: limitItems(app.createRateLimit({ max: 1000, timeWindow: '1 minute' })) })
  */
@@ -32,7 +32,7 @@ export function limitItems (check: CheckLimit): (request: FastifyRequest, reply:
     const before = await check(request, { increment: false })
     if (before.isAllowed) return
     if (count > before.remaining) throw refuse(reply, count, before)
-    // Others may have been faster since.
+    // Other requests may have used up the limit since `before`.
     const charged = await Promise.all(Array.from({ length: count }, () => check(request)))
     const exceeded = charged.find(state => !state.isAllowed && state.isExceeded)
     if (exceeded !== undefined) throw refuse(reply, count, exceeded)
@@ -45,7 +45,10 @@ function refuse (reply: FastifyReply, count: number, state: LimitState): Error {
   return new RateLimited(remaining, count, ttlInSeconds)
 }
 
-/** Charges for one line of a stream, where its request has a limit. @throws ItemError, 429, as a rejection */
+/**
+ * Returns a function that charges one line of a stream; undefined if its request has no limit.
+ * The function rejects with an ItemError, 429, when the limit is exceeded.
+ */
 export function chargeLine (request: FastifyRequest): (() => Promise<void>) | undefined {
   const check = limits.get(request)
   if (check === undefined) return undefined

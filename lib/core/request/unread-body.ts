@@ -1,34 +1,34 @@
-// An answer that comes before the request has been read: closed at once, the connection would take it along.
+// Ends requests that are answered before their body has been read. Closing the connection at once could lose the answer.
 import type { IncomingMessage } from 'node:http'
 import type { Http2ServerRequest, ServerHttp2Stream } from 'node:http2'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/** Milliseconds that a client may go on sending what nobody wants, so that it comes to read its answer. */
-const LINGER = 10_000
+/** Milliseconds that a client may continue to send its body before it reads the answer. */
+const CLOSE_DELAY = 10_000
 
-/** Ends the connection some time after the answer, when the client may go on sending; with HTTP/2, its stream. */
+/** Closes the connection (in HTTP/2 the stream) CLOSE_DELAY after the answer, if the client has not finished by then. */
 export function stopReading ({ raw }: FastifyRequest, reply: FastifyReply): void {
   if (isRead(raw)) return
   const stream = streamOf(raw)
-  // A response of HTTP/2 says that it has finished only once its stream is closed.
+  // In HTTP/2 the response emits `finish` only when its stream is closed.
   const answer = stream ?? reply.raw
   answer.once('finish', () => {
-    // The connection keeps the process alive while there is one.
-    const timer = setTimeout(() => stream === undefined ? raw.destroy() : stream.close(), LINGER).unref()
+    // Unref, because the connection itself keeps the process alive.
+    const timer = setTimeout(() => stream === undefined ? raw.destroy() : stream.close(), CLOSE_DELAY).unref()
     for (const event of ['end', 'close']) raw.once(event, () => clearTimeout(timer))
   })
 }
 
-/** Ends the connection after the answer; with HTTP/2 the stream, on which the client may have left off for good. */
+/** Closes the connection (in HTTP/2 the stream) right after the answer, for a client that may have stopped sending. */
 export function endAfterAnswer ({ raw }: FastifyRequest, reply: FastifyReply): void {
   if (isRead(raw)) return
   const stream = streamOf(raw)
   if (stream === undefined) reply.header('connection', 'close')
-  // The client is told to send no more, and has its answer all the same (RFC 9113 section 8.1).
+  // This tells the client to stop sending, and it still gets its answer (RFC 9113 section 8.1).
   else stream.once('finish', () => stream.close())
 }
 
-/** Whether all of it has come, which a request that was injected does not know of itself. */
+/** Whether the whole body has been read. An injected request does not set `complete`. */
 function isRead (raw: IncomingMessage): boolean {
   return raw.complete || raw.readableEnded
 }

@@ -1,165 +1,128 @@
-// One attempt at one item: watched, timed and abortable.
+// One attempt at an item: what the worker is told of it, and how it ends.
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { Key } from '../../../schemas/index.js'
 import { timedOut, type ItemError } from '../../errors.js'
+import { showKey } from '../results/failure-log.js'
 
 /** What became of one item, in the shape of `Promise.allSettled`. */
 export type Outcome<R> = PromiseSettledResult<Awaited<R>>
 
-/**
- * Ends attempts before their workers do: those of one lane, one after the other. All that changes with an attempt is
- * here and not in what its worker is told, which is so small an object, of a class without a base, that it costs a third.
- */
-export interface Watch {
-  readonly canceller: Canceller
-  /** Milliseconds that the attempt may take; undefined for no limit. */
+/** What a worker is told about the item it works on. Pass it on as it is: a copy by `{ ...context }` has no signal. */
+export interface WorkerContext {
+  /** The item's place in the input, from 0. */
+  readonly index: number
+  /** 1 at first, one more for each retry. */
+  readonly attempt: number
+  /** Aborts when the item's time is up or the batch is cancelled. Made when it is first read. */
+  readonly signal: AbortSignal
+}
+
+/** What a handler of a bulk route is told about its item. */
+export interface ItemContext extends WorkerContext {
+  /** The item's key; null where it has none. */
+  readonly key: Key | null
+  readonly request: FastifyRequest
+  readonly log: FastifyBaseLogger
+}
+
+/** An AbortController that is made when somebody first reads its signal: it costs more than an attempt, and most workers never do. */
+export class LazyAbortController {
+  #controller: AbortController | undefined
+  #reason: ItemError | undefined
+
+  get signal (): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#reason !== undefined) this.#controller.abort(this.#reason)
+    return this.#controller.signal
+  }
+
+  abort (reason: ItemError): void {
+    this.#reason = reason
+    this.#controller?.abort(reason)
+  }
+}
+
+/** Makes what the worker is told about one attempt at an item. */
+export type NewContext<T, C> = (item: T, index: number, attempt: number, controller: LazyAbortController) => C
+
+/** The context of an attempt at any item. */
+export class AttemptContext implements WorkerContext {
+  readonly #controller: LazyAbortController
+
+  constructor (readonly index: number, readonly attempt: number, controller: LazyAbortController) {
+    this.#controller = controller
+  }
+
+  get signal (): AbortSignal { return this.#controller.signal }
+}
+
+/** The context of an attempt at an item of a request. Its `index` is the place of the item in the request. */
+export class RequestItemContext extends AttemptContext implements ItemContext {
+  constructor (
+    index: number, attempt: number, controller: LazyAbortController, readonly key: Key | null, readonly request: FastifyRequest
+  ) {
+    super(index, attempt, controller)
+  }
+
+  get log (): FastifyBaseLogger { return this.request.log.child({ index: this.index, key: showKey(this.key) }) }
+}
+
+/** Ends what is in progress. */
+export type Abort = (reason: ItemError) => void
+
+/** What an attempt may take, and where it can be aborted. */
+export interface AttemptLimits {
+  /** Aborts the signal of the worker. */
+  readonly controller: LazyAbortController
+  /** Milliseconds from now; undefined for no limit. */
   readonly timeout: number | undefined
-  /** Takes the outcome of an attempt that has ended before its worker; it is the last one under this watch. */
-  readonly onEarlyEnd: (outcome: PromiseRejectedResult) => void
-  /** What the worker was told of the attempt that is in progress, or has ended early. */
-  context: object | undefined
-  /** Of that attempt; made when first asked for, because most workers never look at it and it costs more than all else. */
-  controller: AbortController | undefined
-  /** Whether it is in progress and does not listen yet. */
-  isUnarmed: boolean
-  /** Whether the canceller knows of it. */
-  isKnown: boolean
-  listener: ((reason: ItemError) => void) | undefined
-  timer: NodeJS.Timeout | undefined
-  /** Why the attempt has ended early. */
-  reason: ItemError | undefined
-}
-
-/** Makes one that watches nothing yet. */
-export function newWatch (canceller: Canceller, timeout: number | undefined, onEarlyEnd: Watch['onEarlyEnd']): Watch {
-  return {
-    canceller,
-    timeout,
-    onEarlyEnd,
-    context: undefined,
-    controller: undefined,
-    isUnarmed: false,
-    isKnown: false,
-    listener: undefined,
-    timer: undefined,
-    reason: undefined
-  }
-}
-
-/** The signal of an attempt: aborts when its time is up or the batch is cancelled, and never once its worker has answered. */
-export function signalOf (watch: Watch, context: object): AbortSignal {
-  if (watch.context !== context) return new AbortController().signal
-  watch.controller ??= new AbortController()
-  if (watch.reason !== undefined) watch.controller.abort(watch.reason)
-  return watch.controller.signal
+  /** Holds what aborts the attempt, as long as it is in progress. */
+  readonly running: Set<Abort>
 }
 
 /**
- * Watches work that goes on until its worker has answered, which {@link finishAttempt} is to be told of. It ends when its
- * time is up or it is cancelled, perhaps at once, although the work may go on. Synchronous work cannot be timed out.
+ * Makes one attempt. It ends when the worker answers, its time is up or it is aborted, whichever is first; a worker that
+ * ignores its signal may go on. Synchronous work cannot be timed out. Never throws or rejects.
+ * @returns the outcome, at once where the worker returns no promise
  */
-export function followAttempt (watch: Watch): void {
-  const { canceller } = watch
-  // Work that has cancelled itself was not watched yet.
-  if (canceller.reason !== undefined) return endAttempt(watch, watch.context, canceller.reason)
-  watch.isUnarmed = true
-  if (!watch.isKnown) canceller.armSoon(watch)
-}
-
-/** The worker has answered. @returns whether it was still waited for */
-export function finishAttempt (watch: Watch): boolean {
-  if (watch.reason !== undefined) return false
-  watch.context = watch.controller = undefined
-  watch.isUnarmed = false
-  if (watch.listener !== undefined) disarm(watch, watch.listener)
-  return true
-}
-
-/** Gives the attempt its time, and lets it be cancelled. */
-function arm (watch: Watch): void {
-  const { canceller, context, timeout } = watch
-  watch.isUnarmed = false
-  watch.listener = reason => endAttempt(watch, context, reason)
-  canceller.add(watch.listener)
-  if (timeout !== undefined) watch.timer = setTimeout(() => endAttempt(watch, context, timedOut()), timeout)
-}
-
-function disarm (watch: Watch, listener: NonNullable<Watch['listener']>): void {
-  clearTimeout(watch.timer)
-  watch.canceller.remove(listener)
-  watch.listener = watch.timer = undefined
-}
-
-/** Ends an attempt with a reason, of which its worker's signal tells. */
-function endAttempt (watch: Watch, context: object | undefined, reason: ItemError): void {
-  // Where tests fake timers, one that is real may have stayed.
-  if (watch.context !== context || watch.reason !== undefined) return
-  watch.isUnarmed = false
-  if (watch.listener !== undefined) disarm(watch, watch.listener)
-  watch.reason = reason
-  watch.controller?.abort(reason)
-  watch.onEarlyEnd(rejected(reason))
-}
-
-/** Ends every attempt that is in progress under it, and every later one. */
-export interface Canceller {
-  /** Why, once it has been cancelled. */
-  readonly reason: ItemError | undefined
-  cancel (reason: ItemError): void
-  /** Has this called then. */
-  add (listener: CancelListener): void
-  remove (listener: CancelListener): void
-  /** Arms what is then in progress under a watch that is not known yet, with the next turn of the event loop: most attempts never need a timer. */
-  armSoon (watch: Watch): void
-}
-
-type CancelListener = (reason: ItemError) => void
-
-/**
- * Makes what ends the attempts of one batch, or of one task, for an engine that runs them with `host.runTask`.
- * @example
- *   const canceller = createCanceller()
- *   const end = await host.runTask(task, { batchId, index, attempt: 1, log, canceller })
- */
-export function createCanceller (): Canceller {
-  return new AttemptCanceller()
-}
-
-/** A class, as there is one for every batch, and an object with closures of its own costs several times as much. */
-class AttemptCanceller implements Canceller {
-  reason: ItemError | undefined = undefined
-  #listeners: Set<CancelListener> | undefined = undefined
-  #known: Watch[] | undefined = undefined
-
-  cancel (reason: ItemError): void {
-    this.reason ??= reason
-    for (const watch of [...this.#known ?? []]) if (watch.isUnarmed) endAttempt(watch, watch.context, reason)
-    // One that has settled meanwhile is not among them any more.
-    for (const listener of this.#listeners ?? []) listener(reason)
-  }
-
-  add (listener: CancelListener): void {
-    this.#listeners ??= new Set()
-    this.#listeners.add(listener)
-  }
-
-  remove (listener: CancelListener): void {
-    this.#listeners?.delete(listener)
-  }
-
-  armSoon (watch: Watch): void {
-    watch.isKnown = true
-    this.#known ??= []
-    if (this.#known.push(watch) === 1) setImmediate(armAll, this.#known)
+export function runAttempt<R> (work: () => R | PromiseLike<R>, limits: AttemptLimits): Outcome<R> | Promise<Outcome<R>> {
+  try {
+    const returned = work()
+    return isThenable(returned) ? waitForAnswer(returned, limits) : fulfilled(returned as Awaited<R>)
+  } catch (error) {
+    return rejected(error)
   }
 }
 
-function armAll (known: Watch[]): void {
-  for (const watch of known.splice(0)) {
-    watch.isKnown = false
-    if (watch.isUnarmed) arm(watch)
+function waitForAnswer<R> (returned: R | PromiseLike<R>, { controller, timeout, running }: AttemptLimits): Promise<Outcome<R>> {
+  return new Promise(resolve => {
+    const finish = (outcome: Outcome<R>) => {
+      if (!running.delete(abort)) return
+      clearTimeout(timer)
+      resolve(outcome)
+    }
+    const abort: Abort = reason => {
+      // A timer may fire after the end, as where tests fake clearTimeout.
+      if (!running.has(abort)) return
+      controller.abort(reason)
+      finish(rejected(reason))
+    }
+    const timer = timeout === undefined ? undefined : setTimeout(() => abort(timedOut()), timeout)
+    running.add(abort)
+    outcomeOf(returned).then(finish)
+  })
+}
+
+/** Never rejects. By `await`, which does not call a `then` that a promise of a worker has of its own. */
+async function outcomeOf<R> (returned: R | PromiseLike<R>): Promise<Outcome<R>> {
+  try {
+    return fulfilled(await returned)
+  } catch (error) {
+    return rejected(error)
   }
 }
 
-/** Whether `await` would wait for it. */
+/** Whether `await` would wait for the value. */
 export function isThenable (value: unknown): value is PromiseLike<unknown> {
   if (value instanceof Promise) return true
   return value !== null && (typeof value === 'object' || typeof value === 'function') &&

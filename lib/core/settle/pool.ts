@@ -1,163 +1,188 @@
-// Works through a source in lanes: each has one item at a time, and the next as soon as that is settled.
-import { finishAttempt, followAttempt, fulfilled, isThenable, newWatch, rejected, type Outcome, type Watch } from './attempt.js'
-import { delayAfter, isRetryable } from './retry.js'
-import type { NewAttempt, WorkerContext } from './item-attempt.js'
-import { noteSettled } from './yield.js'
-import { haltNow, isCancelled, isOver, leave, newRun, nextTurn, noteFailure, waitForEnd, type Deliver, type Run, type RunOptions } from './run.js'
-import { checkInteger } from './options.js'
+// Runs the worker over the items with at most `concurrency` running at once.
+import { cancelled, isItemError, notRun, type ItemError } from '../../errors.js'
+import { LazyAbortController, rejected, runAttempt, type Abort, type NewContext, type Outcome } from './attempt.js'
+import { checkInteger, type SettleOptions } from './options.js'
+import { retryDelay } from './retry.js'
 import type { Source, Taken } from './source.js'
+import { dueTurn } from './yield.js'
 
-/** Works on one item at a time. */
-interface Lane<T> {
-  /** The place of its item; undefined when it has none. */
-  index: number | undefined
-  item: T | undefined
-  /** How many attempts there were at it, the one that is in progress included. */
-  count: number
-  /** Whether the last of them has begun. */
-  isBegun: boolean
-  /** Watches it. */
-  watch: Watch
+/** Takes the outcome of an item; the slot of the item waits for what it returns. */
+export type Deliver<T, R> = (outcome: Outcome<R>, index: number, item: T | undefined) => void | Promise<void>
+
+/** What a pool works on, and how. */
+export interface Job<T, R, C> {
+  readonly source: Source<T>
+  readonly worker: (item: T, context: C) => R | PromiseLike<R>
+  readonly newContext: NewContext<T, C>
+  /** They must have been checked. */
+  readonly options: SettleOptions<T>
+  readonly deliver: Deliver<T, R>
+  /** Where attempts of several pools take turns. */
+  readonly gate?: Gate
+}
+
+/** Bounds how many attempts of several pools run at once. Each pool has a gate of its own. */
+export interface Gate {
+  /** Resolves when one more attempt may begin. */
+  enter (): Promise<void>
+  /** An attempt that was let in has ended. */
+  leave (): void
+  /** Lets everybody in who waits: the pool has been aborted, so that nothing begins any more. */
+  open (): void
+}
+
+/** The state of a job in progress. */
+interface Pool<T, R, C> extends Job<T, R, C> {
+  /** What aborts attempts and pauses in progress. */
+  readonly running: Set<Abort>
+  failures: number
+  /** Set by an abort: makes the failure of items that have not started. */
+  aborted: (() => ItemError) | undefined
+  /** Whether `deliver` has thrown, so that nobody takes outcomes any more. */
+  isAbandoned: boolean
+  /** Whether the source has no more items. */
+  isDrained: boolean
+}
+
+/** An item on its way through the pool. */
+interface Work<T> {
+  readonly index: number
+  readonly item: T
+  readonly timeout: number | undefined
 }
 
 /**
- * Works through a source; the options must have been checked.
- * @returns undefined where all is done already, as when no worker has to be waited for
+ * Settles every item of a source. Resolves when each has been delivered.
+ * @throws what `deliver` throws (as a rejection); that aborts the rest
  */
-export function settleSource<T, R, C extends WorkerContext> (
-  source: Source<T>, worker: (item: T, context: C) => R | PromiseLike<R>, options: RunOptions<T>, deliver: Deliver<T, R>, newAttempt: NewAttempt<T, C>
-): Promise<void> | undefined {
-  const { concurrency = 16, signal } = options
-  const run = newRun(source, worker, options, deliver, newAttempt, Math.min(concurrency, source.size))
-  const abort = () => haltNow(run, signal?.reason)
-  const unsubscribe = () => signal?.removeEventListener('abort', abort)
-  if (signal?.aborted) abort()
-  signal?.addEventListener('abort', abort)
-  startLanes(run)
-  if (!isOver(run)) return waitForEnd(run).finally(unsubscribe)
-  unsubscribe()
-  return run.left === undefined ? undefined : Promise.reject(run.left.error)
-}
-
-/** Starts no more lanes than there is work for, as there is none left where no worker had to be waited for. */
-function startLanes<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
-  const { lanes } = run
-  let started = 0
-  // One that has ended at once has found nothing more.
-  for (; started < lanes && run.lanes === lanes; started++) workThrough(run, newLane(run))
-  run.lanes -= lanes - started
-}
-
-/** @param from the lane with which to go on, as its worker may never answer */
-function newLane<T, R, C extends WorkerContext> (run: Run<T, R, C>, from?: Lane<T>): Lane<T> {
-  const { canceller, options: { timeout } } = run
-  const onEarlyEnd = (outcome: Outcome<R>) => { workThrough(run, newLane(run, lane), outcome) }
-  const lane: Lane<T> = {
-    index: from?.index,
-    item: from?.item,
-    count: from?.count ?? 0,
-    isBegun: from?.isBegun ?? false,
-    watch: newWatch(canceller, typeof timeout === 'function' ? undefined : timeout, onEarlyEnd)
+export async function settleSource<T, R, C> (job: Job<T, R, C>): Promise<void> {
+  const { options: { concurrency = 16, signal }, source } = job
+  const pool: Pool<T, R, C> = {
+    ...job, running: new Set(), failures: 0, aborted: undefined, isAbandoned: false, isDrained: false
   }
-  return lane
-}
-
-/**
- * Takes the next item as soon as the last one is settled. Never rejects.
- * @param early the outcome of its attempt, where that has ended before its worker
- */
-async function workThrough<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, early?: Outcome<R>): Promise<void> {
+  const onAbort = () => abortPool(pool, signal?.reason)
+  if (signal?.aborted) onAbort()
+  signal?.addEventListener('abort', onAbort)
   try {
-    for (let outcome = early; ;) {
-      if (outcome !== undefined) {
-        const ms = outcome.status === 'rejected' ? retryAfter(run, lane, outcome.reason) : undefined
-        if (ms !== undefined) await pause(run, ms)
-        // From here and nowhere deeper, so that after what it throws nothing more is delivered.
-        const delivered = ms === undefined || isCancelled(run) ? deliver(run, lane, outcome) : undefined
-        if (delivered !== undefined) await delivered
-      }
-      if (lane.index === undefined) {
-        while (run.turn !== undefined) await run.turn
-        const taken = run.left === undefined ? run.source.take() : undefined
-        const next = taken instanceof Promise ? await taken : taken
-        if (next === undefined) break
-        outcome = takeUp(run, lane, next)
-        if (outcome !== undefined) continue
-      }
-      try {
-        const returned = begin(run, lane)
-        const goesOn = isThenable(returned)
-        if (goesOn) followAttempt(lane.watch)
-        outcome = fulfilled(goesOn ? await returned : returned as Awaited<R>)
-      } catch (error) {
-        outcome = rejected(error)
-      }
-      if (lane.isBegun && !finishAttempt(lane.watch)) return
-    }
-    if (--run.lanes === 0) run.onEnd?.()
-  } catch (error) {
-    leave(run, error)
+    await Promise.all(startSlots(pool, Math.min(concurrency, source.size)))
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
   }
 }
 
-/** @returns the outcome of what is not to be run */
-function takeUp<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, next: Taken<T>): Outcome<R> | undefined {
-  lane.index = next.index
-  lane.count = 0
-  if (next.thrown !== undefined) return rejected(next.thrown.error)
-  lane.item = next.item
-  return run.halted === undefined ? undefined : rejected(run.halted())
+/** Starts at most one slot per item. Synchronous workers may empty the source before all slots start. */
+function startSlots<T, R, C> (pool: Pool<T, R, C>, count: number): Promise<void>[] {
+  const slots: Promise<void>[] = []
+  while (slots.length < count && !pool.isDrained) slots.push(runSlot(pool))
+  return slots
 }
 
-/** Begins an attempt at the item of a lane. @returns what its worker has returned */
-function begin<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>): R | PromiseLike<R> {
-  const { timeout } = run.options
-  const item = lane.item as T
-  lane.count++
-  lane.isBegun = false
-  // Asked before the work begins: once it has, nothing may keep its promise from being watched.
-  if (typeof timeout === 'function') lane.watch = watchFor(timeout, item, lane.watch)
-  const context = run.newAttempt(item, lane.index!, lane.count, lane.watch)
-  lane.watch.context = context
-  lane.isBegun = true
-  return run.worker(item, context)
+/** Settles one item after the other until there are no more. */
+async function runSlot<T, R, C> (pool: Pool<T, R, C>): Promise<void> {
+  try {
+    while (!pool.isAbandoned) {
+      for (let turn = dueTurn(); turn !== undefined; turn = dueTurn()) await turn
+      const taking = pool.source.take()
+      const taken = taking instanceof Promise ? await taking : taking
+      if (taken === undefined) break
+      const settling = settleItem(pool, taken)
+      const outcome = settling instanceof Promise ? await settling : settling
+      const delivered = deliver(pool, outcome, taken)
+      if (delivered !== undefined) await delivered
+    }
+    pool.isDrained = true
+  } catch (error) {
+    pool.isAbandoned = true
+    abortPool(pool)
+    throw error
+  }
 }
 
-/** @returns milliseconds after which the item of a lane, which has failed, is tried again; undefined when it is not */
-function retryAfter<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, reason: unknown): number | undefined {
-  const { retries = 0, backoff } = run.options
-  if (!lane.isBegun || lane.count > retries || isCancelled(run)) return undefined
-  return isRetryable(reason) ? delayAfter(lane.count, reason, backoff) : undefined
+/** @returns the outcome, at once where there is nothing to wait for */
+function settleItem<T, R, C> (pool: Pool<T, R, C>, taken: Taken<T>): Outcome<R> | Promise<Outcome<R>> {
+  if (taken.thrown !== undefined) return rejected(taken.thrown.error)
+  const { options: { timeout: given, retries = 0, stopAfter = Infinity } } = pool
+  if (pool.aborted !== undefined) return rejected(pool.aborted())
+  if (pool.failures >= stopAfter) return rejected(notRun())
+  const { index, item } = taken
+  let timeout: number | undefined
+  try {
+    timeout = typeof given === 'function' ? given(item) : given
+    checkInteger('timeout', timeout, 1)
+  } catch (error) {
+    return rejected(error)
+  }
+  const work = { index, item, timeout }
+  const first = attempt(pool, work, 1)
+  return retries === 0 ? first : retry(pool, work, first)
 }
 
-/** @returns what the lane has to wait for */
-function deliver<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T>, outcome: Outcome<R>): void | Promise<void> {
-  const { index, item } = lane
-  lane.index = lane.item = undefined
-  lane.isBegun = false
-  if (run.left !== undefined) return
-  const delivered = run.deliver(outcome, index!, item)
-  if (noteSettled(run.pace)) run.turn ??= nextTurn(run)
-  if (outcome.status === 'rejected') noteFailure(run)
+/** Tries an item that fails again, as long as that is of use. */
+async function retry<T, R, C> (pool: Pool<T, R, C>, work: Work<T>, first: Outcome<R> | Promise<Outcome<R>>): Promise<Outcome<R>> {
+  let outcome = await first
+  for (let count = 1; outcome.status === 'rejected' && pool.aborted === undefined; count++) {
+    const delay = retryDelay(outcome.reason, count, pool.options)
+    if (delay === undefined) break
+    await pause(pool, delay)
+    if (pool.aborted !== undefined) break
+    outcome = await attempt(pool, work, count + 1)
+  }
+  return outcome
+}
+
+/** Makes one attempt, when its turn has come. */
+function attempt<T, R, C> (pool: Pool<T, R, C>, work: Work<T>, count: number): Outcome<R> | Promise<Outcome<R>> {
+  return pool.gate === undefined ? begin(pool, work, count) : enterAndBegin(pool, pool.gate, work, count)
+}
+
+async function enterAndBegin<T, R, C> (pool: Pool<T, R, C>, gate: Gate, work: Work<T>, count: number): Promise<Outcome<R>> {
+  await gate.enter()
+  try {
+    return pool.aborted === undefined ? await begin(pool, work, count) : rejected(pool.aborted())
+  } finally {
+    gate.leave()
+  }
+}
+
+function begin<T, R, C> (pool: Pool<T, R, C>, { item, index, timeout }: Work<T>, count: number): Outcome<R> | Promise<Outcome<R>> {
+  const { worker, newContext, running } = pool
+  const controller = new LazyAbortController()
+  const outcome = runAttempt(() => worker(item, newContext(item, index, count, controller)), { controller, timeout, running })
+  // A worker may abort the batch that it is in.
+  if (pool.aborted !== undefined) abortRunning(pool)
+  return outcome
+}
+
+/** @returns what the slot has to wait for */
+function deliver<T, R, C> (pool: Pool<T, R, C>, outcome: Outcome<R>, taken: Taken<T>): void | Promise<void> {
+  if (pool.isAbandoned) return
+  const delivered = pool.deliver(outcome, taken.index, taken.thrown === undefined ? taken.item : undefined)
+  if (outcome.status === 'rejected') pool.failures++
   return delivered
 }
 
-/** Waits between two attempts; the end of the batch ends the wait. */
-function pause<T, R, C extends WorkerContext> (run: Run<T, R, C>, ms: number): Promise<void> {
+/** Waits between two attempts; an abort of the batch ends the wait. */
+function pause<T, R, C> ({ running }: Pool<T, R, C>, ms: number): Promise<void> {
   return new Promise(resolve => {
     const end = () => {
       clearTimeout(timer)
-      run.canceller.remove(end)
+      running.delete(end)
       resolve()
     }
     const timer = setTimeout(end, ms)
-    run.canceller.add(end)
+    running.add(end)
   })
 }
 
-/** @param before what its lane was watched by */
-function watchFor<T> (timeout: (item: T) => number | undefined, item: T, { canceller, onEarlyEnd }: Watch): Watch {
-  const ms = timeout(item)
-  checkInteger('timeout', ms, 1)
-  return newWatch(canceller, ms, onEarlyEnd)
+/** Starts no further item, ends what is in progress, and gives up waiting for a source that has nothing more yet. */
+function abortPool<T, R, C> (pool: Pool<T, R, C>, reason?: unknown): void {
+  pool.aborted = () => isItemError(reason) ? reason : notRun()
+  abortRunning(pool)
+  pool.gate?.open()
+  pool.source.close()
+}
+
+function abortRunning<T, R, C> ({ running }: Pool<T, R, C>): void {
+  const reason = cancelled()
+  for (const abort of [...running]) abort(reason)
 }

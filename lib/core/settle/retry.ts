@@ -1,20 +1,19 @@
-// When an item that failed is tried again.
+// Retry with backoff: whether an item that failed is tried again, and when.
 import { isItemError } from '../../errors.js'
+import type { SettleOptions } from './options.js'
 
+/** Milliseconds. */
 const MAX_DELAY = 30_000
 
-/** Whether it is any use: an ItemError says so itself, of anything else it is not known. */
-export function isRetryable (reason: unknown): boolean {
-  return !isItemError(reason) || reason.retryable
-}
-
 /**
- * Milliseconds before the next attempt. Full jitter: anything up to the doubled delay, so that items which failed
- * together do not come back together.
- * @param attempt how many there have been
- * @param backoff milliseconds before the second attempt, at most
+ * Full jitter: the delay is a random part of the doubled backoff, so that items which failed together do not come back
+ * together. An ItemError may say itself whether a retry is of use, and when.
+ * @param reason what the item failed with
+ * @param attempt how many attempts there have been
+ * @returns milliseconds before the next attempt; undefined when there is none
  */
-export function delayAfter (attempt: number, reason: unknown, backoff = 100): number {
+export function retryDelay (reason: unknown, attempt: number, { retries = 0, backoff = 100 }: Pick<SettleOptions, 'retries' | 'backoff'>): number | undefined {
+  if (attempt > retries || (isItemError(reason) && !reason.retryable)) return undefined
   if (isItemError(reason) && reason.retryAfter !== undefined) return Math.min(reason.retryAfter * 1000, MAX_DELAY)
   return Math.random() * Math.min(backoff * 2 ** (attempt - 1), MAX_DELAY)
 }

@@ -1,15 +1,12 @@
 // Runs a worker over items, bounded, timed and abortable, and says what became of each.
-import type { Outcome } from './attempt.js'
-import { newItemAttempt, type WorkerContext } from './item-attempt.js'
-import { settleSource } from './pool.js'
-import type { Deliver } from './run.js'
+import { AttemptContext, type NewContext, type Outcome, type WorkerContext } from './attempt.js'
 import { checkSettleOptions, type SettleOptions } from './options.js'
+import { settleSource, type Deliver } from './pool.js'
 import { openSource } from './source.js'
 
-export type { Outcome } from './attempt.js'
-export type { WorkerContext } from './item-attempt.js'
-export type { Deliver } from './run.js'
+export type { Outcome, WorkerContext } from './attempt.js'
 export type { SettleOptions } from './options.js'
+export type { Deliver } from './pool.js'
 
 /** Does the work of one item. What it returns is the item's value; what it throws is the item's failure. */
 export type Worker<T, R> = (item: T, context: WorkerContext) => R | PromiseLike<R>
@@ -35,8 +32,7 @@ export async function settle<T, R> (
   items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T> = {}
 ): Promise<Outcome<R>[]> {
   const outcomes: Outcome<R>[] = []
-  checkSettleOptions(options)
-  await settleSource(openSource(items), worker, options, (outcome, index) => { outcomes[index] = outcome }, newItemAttempt)
+  await settleEach(items, worker, options, (outcome, index) => { outcomes[index] = outcome })
   return outcomes
 }
 
@@ -54,5 +50,7 @@ export async function settleEach<T, R> (
   items: Iterable<T> | AsyncIterable<T>, worker: Worker<T, R>, options: SettleOptions<T>, onOutcome: Deliver<T, R>
 ): Promise<void> {
   checkSettleOptions(options)
-  await settleSource(openSource(items), worker, options, onOutcome, newItemAttempt)
+  await settleSource({ source: openSource(items), worker, newContext, options, deliver: onOutcome })
 }
+
+const newContext: NewContext<unknown, WorkerContext> = (_, index, attempt, controller) => new AttemptContext(index, attempt, controller)

@@ -3,13 +3,15 @@ import { InvalidOption } from '../../errors.js'
 import { show } from './options.js'
 
 /** An item and its place, or what the source threw where the item should have been. */
-export type Taken<T> = { index: number, item: T, thrown?: undefined } | { index: number, thrown: { readonly error: unknown } }
+export type Taken<T> =
+  { readonly index: number, readonly item: T, readonly thrown?: undefined } |
+  { readonly index: number, readonly thrown: { readonly error: unknown } }
 
 /** Where items come from. */
 export interface Source<T> {
   /** How many items there are; Infinity where that is not known. */
   readonly size: number
-  /** The next item, or undefined when there is none. What is given at once may be given again, with another item in it. */
+  /** The next item, or undefined when there is none. */
   take (): Taken<T> | undefined | Promise<Taken<T> | undefined>
   /** Gives up on items that are still to come. Those already there can be taken. */
   close (): void
@@ -28,13 +30,13 @@ function isIterable<I> (items: unknown, method: symbol): items is I {
 }
 
 function fromArray<T> (items: readonly T[]): Source<T> {
-  const taken = { index: -1, item: undefined as T }
+  let next = 0
   return {
     size: items.length,
     take () {
-      if (++taken.index >= items.length) return undefined
-      taken.item = items[taken.index]!
-      return taken
+      if (next >= items.length) return undefined
+      const index = next++
+      return { index, item: items[index]! }
     },
     close () {}
   }

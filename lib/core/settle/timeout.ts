@@ -1,7 +1,7 @@
-// Waiting that ends.
+// Waits for a promise, but not forever.
 
-/** Waits for the promise, but no longer than this many milliseconds. */
-export async function within (promise: Promise<unknown>, ms: number): Promise<void> {
+/** Waits until the promise resolves, but no longer than `ms` milliseconds. @throws what the promise rejects with (as a rejection) */
+export async function waitAtMost (promise: Promise<unknown>, ms: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   await Promise.race([promise, new Promise(resolve => { timer = setTimeout(resolve, ms) })])
   clearTimeout(timer)

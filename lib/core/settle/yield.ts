@@ -1,46 +1,28 @@
-// How long others have waited for their turn of the event loop.
+// Lets the event loop turn during long stretches of short work.
+import { setImmediate } from 'node:timers/promises'
 
-/** Milliseconds after which the event loop gets a turn in any case, also when nothing waits. Too many turns have too many batches in memory at once. */
-export const TURN_AFTER = 10
+/** Milliseconds of work after which the event loop gets a turn. */
+const TURN_AFTER = 10
 
-/** How many items are settled between two looks at the clock, of such as take longer, and of such as take next to no time. */
-const [FEW, MANY] = [8, 64]
+/** When the work since the last turn of the event loop has begun; undefined when there was none yet. */
+let start: number | undefined
+/** Resolves with the next turn of the event loop. */
+let turn: Promise<void> | undefined
+/** Whether everybody waits for it. */
+let isDue = false
 
-/** Milliseconds that so many may take and count as next to no time. */
-const NO_TIME = 1
-
-/** What is known of the clock; it is not looked at after every item, which would cost as much as settling one. */
-export interface Pace {
-  /** How many items are settled, and how many are when the clock is looked at next. */
-  settled: number
-  lookAt: number
-  /** How many that is since it last was, and when that was. */
-  stride: number
-  looked: number
-  /** When the event loop had its last turn. */
-  turned: number
-}
-
-export function newPace (): Pace {
+/** To be asked before more work begins. @returns a turn of the event loop to wait for, when one is due */
+export function dueTurn (): Promise<void> | undefined {
+  if (isDue) return turn
   const now = performance.now()
-  return { settled: 0, lookAt: FEW, stride: FEW, looked: now, turned: now }
+  turn ??= nextTurn()
+  start ??= now
+  isDue = now - start > TURN_AFTER
+  return isDue ? turn : undefined
 }
 
-/** Notes that one more item is settled. @returns whether others are to have their turn */
-export function noteSettled (pace: Pace): boolean {
-  return ++pace.settled === pace.lookAt && lookAtClock(pace)
-}
-
-/** To be called when they have had it. */
-export function noteTurn (pace: Pace): void {
-  pace.turned = performance.now()
-}
-
-/** Looks at it less often while items take so little time that looking would take as much. */
-function lookAtClock (pace: Pace): boolean {
-  const now = performance.now()
-  pace.stride = now - pace.looked < NO_TIME ? Math.min(pace.stride * 2, MANY) : FEW
-  pace.lookAt += pace.stride
-  pace.looked = now
-  return now - pace.turned > TURN_AFTER
+async function nextTurn (): Promise<void> {
+  await setImmediate()
+  start = turn = undefined
+  isDue = false
 }

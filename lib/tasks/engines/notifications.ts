@@ -1,34 +1,33 @@
-// Who wants to hear that a batch may have changed.
+// Notifies watchers that a batch may have changed.
 
-/** What a hint is about: one more result, or the last one. */
-export type HintKind = 'result' | 'end'
+/** What a notification is about: one more result, or the end of the batch. */
+export type NotificationKind = 'result' | 'end'
 
-/** The watchers of batches. */
-export interface Hints {
-  /** @returns what ends it */
-  watch (batchId: string, what: HintKind, onHint: () => void): () => void
-  give (batchId: string, what: HintKind): void
+/** The watchers of batches in this process. */
+export interface Notifications {
+  /** @returns a function that ends the watching */
+  watch (batchId: string, what: NotificationKind, onNotification: () => void): () => void
+  notify (batchId: string, what: NotificationKind): void
 }
 
 type Watchers = Map<string, Set<() => void>>
 
-export function createHints (): Hints {
-  const watchers: Record<HintKind, Watchers> = { result: new Map(), end: new Map() }
+export function createNotifications (): Notifications {
+  const watchers: Record<NotificationKind, Watchers> = { result: new Map(), end: new Map() }
 
   return {
-    watch (batchId, what, onHint) {
+    watch (batchId, what, onNotification) {
       const ofBatch = watchers[what].get(batchId) ?? new Set()
-      // Of its own, because one function may watch twice.
-      const hear = () => onHint()
-      watchers[what].set(batchId, ofBatch.add(hear))
+      // A new function each time, because one callback may watch twice.
+      const watcher = () => onNotification()
+      watchers[what].set(batchId, ofBatch.add(watcher))
       return () => {
-        ofBatch.delete(hear)
+        ofBatch.delete(watcher)
         if (ofBatch.size === 0 && watchers[what].get(batchId) === ofBatch) watchers[what].delete(batchId)
       }
     },
-    give (batchId, what) {
-      if (watchers[what].size === 0) return
-      for (const hear of watchers[what].get(batchId) ?? []) hear()
+    notify (batchId, what) {
+      for (const watcher of watchers[what].get(batchId) ?? []) watcher()
     }
   }
 }

@@ -1,10 +1,11 @@
-// Getting at a batch by its id: there, not expired, and for this client.
+// Finds the batch that a request asks for, and checks that the client may have it.
+import { isDeepStrictEqual } from 'node:util'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { BatchExpired, BatchNotFound } from '../../errors.js'
 import type { BatchInfo } from '../engine.js'
 import type { TasksSettings } from '../options.js'
 
-/** What `randomUUID` makes; an engine is not asked for anything else. */
+/** The form of a `randomUUID`. The engine is not asked for any other id. */
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /**
@@ -19,10 +20,23 @@ export async function findBatch (request: FastifyRequest, { engine, authorize }:
   return found
 }
 
-/** Seconds after which to come back, unless the error says it. */
+/** Seconds in `Retry-After`, unless the error says how many. */
 const RETRY_AFTER = 1
 
-/** Answers an error as Fastify does, and says of 503 when to come back. */
-export function noteRetryAfter (_request: FastifyRequest, reply: FastifyReply, error: Error & { statusCode?: number, retryAfter?: number }): void {
+/** An `errorHandler` step: adds `Retry-After` to an answer 503. */
+export function setRetryAfter (_request: FastifyRequest, reply: FastifyReply, error: Error & { statusCode?: number, retryAfter?: number }): void {
   if (error.statusCode === 503) reply.header('retry-after', error.retryAfter ?? RETRY_AFTER)
+}
+
+type OwnerOf = (request: FastifyRequest) => unknown
+
+/** Reads the owner of the new batch from the request. It is what JSON keeps of it, because an engine stores JSON. */
+export function ownerOf (request: FastifyRequest, owner: OwnerOf | undefined): unknown {
+  const text = JSON.stringify(owner?.(request))
+  return text === undefined ? undefined : JSON.parse(text)
+}
+
+/** Makes the default `authorize`: only requests of the same owner may have the batch. */
+export function isSameOwner (owner: OwnerOf | undefined) {
+  return (request: FastifyRequest, batch: BatchInfo): boolean => isDeepStrictEqual(ownerOf(request, owner), batch.owner)
 }

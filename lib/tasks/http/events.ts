@@ -1,11 +1,13 @@
-// GET /tasks/{batchId}/events: Server-Sent Events, one for each task that settles, from where the client has left off.
+// GET /tasks/{batchId}/events: Server-Sent Events, one for each settled task, resumable with Last-Event-ID.
+import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { waitAtMost } from '../../core/settle/timeout.js'
+import { TooManyFollowers } from '../../errors.js'
 import { findBatch } from './access.js'
 import { followSchema } from '../openapi.js'
 import type { BatchInfo, SettledTask, TaskEngine } from '../engine.js'
-import type { Followers } from './followers.js'
-import { lookUntil } from './poll.js'
+import { pollUntil } from './poll.js'
 import type { TasksSettings } from '../options.js'
 
 /** Makes the route. */
@@ -73,7 +75,7 @@ async function * writeEvents ({ engine, batch, after, heartbeat, signal }: Follo
   yield SIGN_OF_LIFE
   while (sent < total) {
     const look = () => readPage(engine, batchId, sent)
-    const page = await lookUntil(look, { engine, batchId, what: 'result', ms: heartbeat, signal }) ??
+    const page = await pollUntil(look, { engine, batchId, what: 'result', ms: heartbeat, signal }) ??
       (signal.aborted ? await lastPage(look) : undefined)
     if (page?.length === 0) return
     if (page === undefined) yield SIGN_OF_LIFE
@@ -115,4 +117,48 @@ function summaryAfter (settled: number, succeeded: number, total: number) {
 
 function writeEvent (id: number, event: string, data: object): string {
   return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+}
+
+/** The followers of one app. */
+export interface Followers {
+  /**
+   * Counts a response among them until it is closed.
+   * @returns a signal that aborts when the follower is gone or the app closes
+   * @throws FST_MULTI_STATUS_TOO_MANY_FOLLOWERS
+   */
+  join (response: ServerResponse): AbortSignal
+  /** Tells all of them to end, and ends those that don't. */
+  close (): Promise<void>
+}
+
+/** Milliseconds to send what is to be sent when the app closes. */
+const LAST_WORDS = 1_000
+
+/** @param max how many there may be at a time */
+export function createFollowers (max: number): Followers {
+  const active = new Map<ServerResponse, { controller: AbortController, closed: Promise<void> }>()
+
+  return {
+    join (response) {
+      if (active.size >= max) throw new TooManyFollowers(max)
+      const controller = new AbortController()
+      if (response.destroyed) controller.abort()
+      else active.set(response, { controller, closed: leaving(response, controller) })
+      return controller.signal
+    },
+    async close () {
+      const closed = Promise.all([...active.values()].map(one => one.closed))
+      for (const { controller } of active.values()) controller.abort()
+      await waitAtMost(closed, LAST_WORDS)
+      for (const response of active.keys()) response.destroy()
+    }
+  }
+
+  function leaving (response: ServerResponse, controller: AbortController): Promise<void> {
+    return new Promise(resolve => response.once('close', () => {
+      active.delete(response)
+      controller.abort()
+      resolve()
+    }))
+  }
 }

@@ -1,81 +1,81 @@
-// Looking at a batch until it has what is waited for: engines give hints, looking gives the truth.
+// Polls a batch until it has what a request waits for. Notifications only make the next poll come sooner.
 import { isUnavailable } from '../../errors.js'
 import type { TaskEngine } from '../engine.js'
 
 const POLL_INTERVAL = 1_000
 
-/** What to look at, and how long. */
-export interface LookOptions {
+/** What to poll, and for how long. */
+export interface PollOptions {
   readonly engine: Pick<TaskEngine, 'watch' | 'pollInterval'>
   readonly batchId: string
-  /** Which hints are worth a look. */
+  /** Which notifications cause a poll. */
   readonly what: 'result' | 'end'
   /** Milliseconds after which to give up; Infinity for never. */
   readonly ms: number
-  /** Ends the waiting. */
+  /** Ends the polling. */
   readonly signal?: AbortSignal
 }
 
 /**
- * Looks at once, after each hint, and from time to time in any case, also at an engine that cannot be reached for a while.
- * @returns what `look` has given, or undefined when the time is up or the signal has aborted before it gave anything
+ * Polls at once, after each notification, and once per poll interval. It goes on while the engine cannot be reached.
+ * @returns the first value that `poll` gives, or undefined if the time is up or the signal aborts before
  */
-export async function lookUntil<T> (look: () => Promise<T | undefined>, options: LookOptions): Promise<T | undefined> {
+export async function pollUntil<T> (poll: () => Promise<T | undefined>, options: PollOptions): Promise<T | undefined> {
   const { engine, batchId, what, ms, signal } = options
-  // Not by the time of day, which can be set.
+  // A monotonic clock, because the time of day can be set.
   const end = performance.now() + ms
-  const bell = createBell()
-  const unwatch = engine.watch(batchId, what, bell.ring)
-  signal?.addEventListener('abort', bell.ring)
+  const notifier = createNotifier()
+  const unwatch = engine.watch(batchId, what, notifier.notify)
+  signal?.addEventListener('abort', notifier.notify)
   try {
     while (!signal?.aborted) {
-      const found = await lookOnce(look)
+      const found = await pollOnce(poll)
       if (found !== undefined) return found
       const left = end - performance.now()
       if (left <= 0) break
-      await bell.rings(Math.min(left, engine.pollInterval ?? POLL_INTERVAL))
+      await notifier.wait(Math.min(left, engine.pollInterval ?? POLL_INTERVAL))
     }
     return undefined
   } finally {
-    signal?.removeEventListener('abort', bell.ring)
+    signal?.removeEventListener('abort', notifier.notify)
     unwatch()
   }
 }
 
-async function lookOnce<T> (look: () => Promise<T | undefined>): Promise<T | undefined> {
+async function pollOnce<T> (poll: () => Promise<T | undefined>): Promise<T | undefined> {
   try {
-    return await look()
+    return await poll()
   } catch (error) {
     if (isUnavailable(error)) return undefined
     throw error
   }
 }
 
-interface Bell {
-  ring (): void
-  /** Resolves when it has rung since last asked, and after this many milliseconds in any case. */
-  rings (ms: number): Promise<void>
+interface Notifier {
+  notify (): void
+  /** Resolves at the next notification, at once if one has come since the last wait, and after `ms` milliseconds at the latest. */
+  wait (ms: number): Promise<void>
 }
 
-function createBell (): Bell {
-  let hasRung = false
-  let answer: (() => void) | undefined
+function createNotifier (): Notifier {
+  let isNotified = false
+  let wake: (() => void) | undefined
   return {
-    ring () {
-      hasRung = true
-      answer?.()
+    notify () {
+      isNotified = true
+      wake?.()
     },
-    async rings (ms) {
-      if (!hasRung) {
+    async wait (ms) {
+      if (!isNotified) {
         let timer: NodeJS.Timeout | undefined
         await new Promise<void>(resolve => {
-          answer = resolve
+          wake = resolve
           timer = setTimeout(resolve, ms)
         })
         clearTimeout(timer)
-        answer = undefined
+        wake = undefined
       }
-      hasRung = false
+      isNotified = false
     }
   }
 }

@@ -1,16 +1,16 @@
-// GET and DELETE /tasks/{batchId}: a batch that was accepted, read and cancelled.
+// GET and DELETE /tasks/{batchId}: reads an accepted batch, or cancels it.
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { tasks, type TaskResult } from '../../../schemas/index.js'
 import type { StatusPolicy } from '../../core/reply/multi-status.js'
 import { REPORTED } from '../../core/results/report-results.js'
 import { BatchExpired } from '../../errors.js'
-import { answerProgress, answerResults } from './progress.js'
 import { findBatch } from './access.js'
+import type { BatchInfo } from '../engine.js'
 import { documentCancel, documentRead } from '../openapi.js'
-import { lookUntil } from './poll.js'
+import { pollUntil } from './poll.js'
 import type { TasksSettings } from '../options.js'
-import { pathOf } from './location.js'
 
-/** Results that are read have been reported when the batch ended. */
+/** These results were reported when the batch ended. */
 const MARKED: object = { [REPORTED]: true }
 
 /**
@@ -33,15 +33,40 @@ async function readBatch (request: FastifyRequest, reply: FastifyReply, settings
   return answerResults(reply, results)
 }
 
-/** Milliseconds in which a batch on another machine usually ends when it is told to. */
-const MOMENT = 1_000
+/** Milliseconds to wait for the end of a cancelled batch, which may run on another machine. */
+const CANCEL_WAIT = 1_000
 
 async function cancelBatch (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
   const { engine } = settings
   const { batchId } = await findBatch(request, settings)
   await engine.cancel(batchId)
-  const results = await lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: MOMENT })
+  const results = await pollUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: CANCEL_WAIT })
   if (results !== undefined) return answerResults(reply, results)
   reply.header('location', pathOf(request))
   return answerProgress(reply, await findBatch(request, settings))
+}
+
+/** The largest `Retry-After`, in seconds. */
+const MAX_RETRY_AFTER = 60
+
+/** Answers 202 with the progress. `Retry-After` is an estimate of when the batch ends at its present speed. */
+export function answerProgress (reply: FastifyReply, { batchId, summary, createdAt }: BatchInfo): FastifyReply {
+  const { total, pending } = summary
+  const estimate = (Date.now() - createdAt) / 1000 * pending / Math.max(1, total - pending)
+  const seconds = Math.min(MAX_RETRY_AFTER, Math.max(1, Math.ceil(estimate)))
+  return reply.code(202).header('retry-after', seconds).send({ batchId, summary })
+}
+
+/** Answers 207 with the results of a batch that another request has submitted. */
+export function answerResults (reply: FastifyReply, results: readonly TaskResult[]): FastifyReply {
+  return reply.multiStatus(results, { contract: tasks, keys: results.map(({ taskId }) => taskId) })
+}
+
+/**
+ * The path of a request as the client wrote it, without query and without a slash at its end. It begins with exactly
+ * one slash, because `//host/path` names another host (RFC 3986 section 4.2).
+ */
+export function pathOf ({ originalUrl }: FastifyRequest): string {
+  const path = originalUrl.split('?', 1)[0]!
+  return path.replace(/^(?:https?:\/\/[^/]*)?\/*/i, '/').replace(/\/$/, '')
 }

@@ -3,20 +3,18 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type FailureDetail, type TaskResult } from '../../../schemas/index.js'
 import type { Batch } from '../../core/items/batch.js'
-import { endSignalOf } from '../../core/request/lifetime.js'
-import { notePreference, readPreferences, varyByPrefer } from '../../core/request/preferences.js'
+import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from '../../core/request/preferences.js'
 import { detachedBatchOf, type ReportedBatch } from '../../core/results/report.js'
 import { reportResults } from '../../core/results/report-results.js'
 import { invalidItemDetail, taskLost, toFailure } from '../../errors.js'
-import { answerProgress } from './progress.js'
 import { documentRun } from '../openapi.js'
 import type { BatchEnd, NewBatch, TaskEngine } from '../engine.js'
-import { lookUntil } from './poll.js'
+import { pollUntil } from './poll.js'
 import type { TasksSettings } from '../options.js'
-import { ownerOf } from './owner.js'
-import { pathOf } from './location.js'
+import { ownerOf } from './access.js'
+import { answerProgress, pathOf } from './read.js'
 import type { Task } from '../run-task.js'
-import { submit } from '../submit.js'
+import { submit } from '../engine-calls.js'
 
 /** Makes the route. */
 export function runRoute (settings: TasksSettings): RouteOptions {
@@ -34,13 +32,13 @@ export function runRoute (settings: TasksSettings): RouteOptions {
 /** Answers when the batch has ended; a client that goes away takes it along. */
 async function runNow (request: FastifyRequest, reply: FastifyReply, settings: TasksSettings): Promise<FastifyReply> {
   const { engine } = settings
-  const signal = endSignalOf(reply)
+  const signal = reply.batchSignal()
   const batch = await submit(engine, newBatch(request, settings, { keep: false }))
   const { batchId } = batch
   const cancel = () => { silently(engine.cancel(batchId, toFailure(signal.reason))) }
   if (signal.aborted) cancel()
-  else signal.addEventListener('abort', cancel)
-  const results = await lookUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
+  else signal.addEventListener('abort', cancel, { once: true })
+  const results = await pollUntil(() => lookForResults(engine, batch), { engine, batchId, what: 'end', ms: Infinity })
   silently(engine.remove(batchId))
   return answer(request, reply, results!)
 }
@@ -62,15 +60,15 @@ async function runLater (request: FastifyRequest, reply: FastifyReply, settings:
   const batch = await submit(engine, newBatch(request, settings, { keep: true, owner: ownerOf(request, settings.owner), onEnd: reporter.onEnd }))
   const { batchId, total } = batch
   const results = await waitFor(engine, batchId, wait, reply)
-  if (wait !== undefined) notePreference(reply, `wait=${wait}`)
+  if (wait !== undefined) setPreferenceAppliedHeader(reply, `wait=${wait}`)
   if (results !== undefined) {
     // Nobody knows its id.
     silently(engine.remove(batchId))
     return answer(request, reply, results)
   }
   reporter.accept()
-  varyByPrefer(reply)
-  notePreference(reply, 'respond-async')
+  setVaryHeader(reply)
+  setPreferenceAppliedHeader(reply, 'respond-async')
   reply.header('location', `${pathOf(request)}/${batchId}`)
   const nothingYet = { batchId, createdAt: Date.now(), summary: { total, succeeded: 0, failed: 0, pending: total } }
   const info = await engine.find(batchId).catch(() => undefined)
@@ -102,7 +100,7 @@ const LONGEST_WAIT = 600
 /** @returns the results, or undefined when they have not come in so many seconds, or the app closes */
 function waitFor (engine: TaskEngine, batchId: string, wait = 0, reply: FastifyReply): Promise<TaskResult[] | undefined> | undefined {
   if (wait === 0) return undefined
-  return lookUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: wait * 1000, signal: reply.batchSignal() })
+  return pollUntil(() => engine.results(batchId), { engine, batchId, what: 'end', ms: wait * 1000, signal: reply.batchSignal() })
 }
 
 function answer (request: FastifyRequest, reply: FastifyReply, results: readonly TaskResult[]): FastifyReply {

@@ -101,7 +101,7 @@ t.test('the checks find a store that forgets, one that never does, and one that 
     const outcomes = await Promise.allSettled(idempotencyChecks.map(({ run }) => run(create())))
     return idempotencyChecks.filter((_, index) => outcomes[index]!.status === 'rejected').map(({ name }) => name)
   }
-  t.ok((await failing(() => forgetful)).includes('of many that claim a key at once, one gets it'))
-  t.strictSame(await failing(stubborn), ['a key that was given back is free', 'a claim expires, and its holder holds it no longer'])
-  t.ok((await failing(trusting)).includes('only the holder can give back, renew or complete'))
+  t.ok((await failing(() => forgetful)).includes('lets one of many concurrent requests claim a key'))
+  t.strictSame(await failing(stubborn), ['frees a released key', 'expires a claim, so that its holder loses it'])
+  t.ok((await failing(trusting)).includes('lets only the holder release, renew and complete a claim'))
 })

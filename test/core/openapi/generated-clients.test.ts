@@ -2,7 +2,7 @@
 // `any`; one of them drives the server.
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { createClient } from '@hey-api/openapi-ts'
 import openapiTS, { astToString } from 'openapi-typescript'
@@ -10,8 +10,8 @@ import { generate } from 'orval'
 import t from 'tap'
 import ts from 'typescript'
 import { build } from '../../../examples/server.js'
+import { root } from '../../fixtures/root.js'
 
-const root = resolve(import.meta.dirname, '../../..')
 // Inside the package, so that what is generated finds what it imports.
 const dir = join(root, '.tap', 'clients')
 const input = join(dir, 'openapi.json')

@@ -442,7 +442,7 @@ t.test("the app's preSerialization hooks see the results, and what they make of 
 })
 
 t.test('what a preSerialization hook puts beside or around the results is answered too', async t => {
-  const results = [created('a', 1), { email: 'b', status: 'created', contactId: 1n }]
+  const results = [created('a', 1), { email: 'b', status: 'created', contactId: 'none' }]
   const answered = [created('a', 1), refused('b', INVALID)]
   const hooked = (hook: (payload: object) => unknown) => ask(t, {
     route: { ...withContract, preSerialization: async (_request, _reply, payload) => hook(payload as object) }, results

@@ -1,4 +1,4 @@
-// Every engine does what an engine must, by the same checks.
+// Runs the conformance checks for engines on each engine.
 import t from 'tap'
 import type { EngineHost, TaskEngine } from '../../../lib/index.js'
 import { engineChecks } from '../../../lib/tasks/engines/suite/index.js'
@@ -27,14 +27,14 @@ for (const [name, open] of Object.entries({ inProcess, bullmq: () => bullmq({ co
   })
 }
 
-t.test('an engine that gives no hints passes when it says how often to look', async t => {
+t.test('an engine without notifications passes when it has a poll interval', async t => {
   const { open, ofSameBatches } = deaf({ pollInterval: 5 })
   const checks = engineChecks.filter(({ name }) => name.includes(' hint'))
   t.equal(checks.length, 2)
   for (const { run } of checks) await run({ open, openPeer: ofSameBatches })
 })
 
-t.test('the checks find an engine that never tells', async t => {
+t.test('the checks find an engine that never notifies', async t => {
   const { open } = deaf({ results: async () => undefined })
   const check = engineChecks.find(({ name }) => name.startsWith('each task has its result'))!
   await t.rejects(check.run({ open }), { code: 'ERR_ASSERTION', message: 'waited 20000 ms in vain until the batch has its results' })

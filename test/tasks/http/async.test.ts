@@ -1,4 +1,4 @@
-// Batches that outlive their request: accepted, asked for, cancelled, forgotten.
+// Asynchronous batches: accepted, read, cancelled, expired.
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
@@ -130,7 +130,7 @@ t.test('a batch that has expired is 410', async t => {
   t.equal((await app.inject({ method: 'DELETE', url: location })).statusCode, 410)
 })
 
-t.test('a batch that expires between two looks at it is 410', async t => {
+t.test('a batch that expires between two reads is 410', async t => {
   const engine = inProcess()
   const app = await buildTasks(t, { engine, handlers: { echo } })
   const location = await submit(app, tasksOf('echo'))
@@ -332,7 +332,7 @@ t.test('what is kept is what the task gave back when it ended, and what JSON can
   t.match(log.filter(({ msg }) => msg === 'item failed'), [{ index: 1, key: 2, code: 'INVALID_RESULT' }])
 })
 
-t.test('onItemError is told of a result that cannot be kept', async t => {
+t.test('onItemError is called for a result that cannot be kept', async t => {
   const told: unknown[] = []
   const app = await build(t, {
     plugin: {
@@ -347,7 +347,7 @@ t.test('onItemError is told of a result that cannot be kept', async t => {
   t.strictSame(told, [{ code: 'INVALID_RESULT', index: 0, key: 1, request: null }, { code: 'RESULT_TOO_LARGE', index: 2, key: 3, request: null }])
 })
 
-t.test('a handler is told its batch and a key that stays the same when it runs again', async t => {
+t.test('a handler gets its batch id and a key that stays the same when it runs again', async t => {
   const app = await buildTasks(t, {
     retries: 1,
     handlers: {
@@ -473,7 +473,7 @@ t.test('what an engine throws by mistake is logged, and no client reads it', asy
   t.equal(errors.filter(({ err }) => (err as Error).message === 'hunter2').length, 3)
 })
 
-t.test('what is done for tidiness must not cost the answer', async t => {
+t.test('a failed clean-up does not cost the answer', async t => {
   const engine = { ...inProcess(), remove: async () => { throw new EngineUnavailable('gone') } }
   const app = await buildTasks(t, { engine, handlers: { echo } })
 
@@ -505,7 +505,7 @@ t.test('DELETE answers with the progress when a batch takes its time to end on a
   t.strictSame(response.json().summary, { total: 1, succeeded: 0, failed: 0, pending: 1 })
 })
 
-t.test('the ids of many expired batches are remembered, not of all', async t => {
+t.test('the ids of the last 10,000 expired batches are kept', async t => {
   const engine = inProcess({ maxBatches: 1 })
   await engine.start!({ runTask: createTaskRunner({ handlers: {}, timeout: 1000, retries: 0 }), limits: { concurrency: 1, maxRunning: 1, maxQueued: 1, ttl: 60_000 }, log: silent })
   t.teardown(() => engine.close(0))
@@ -520,7 +520,7 @@ t.test('the ids of many expired batches are remembered, not of all', async t => 
   t.match(await engine.find('10002'), { batchId: '10002' })
 })
 
-t.test('a client that is gone before its batch is taken takes it along all the same', async t => {
+t.test('a batch is cancelled when its client leaves before the engine takes it', async t => {
   const engine = inProcess()
   const { submit, cancel } = engine
   const [asked, gate] = [createGate(), createGate()]

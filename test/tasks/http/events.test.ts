@@ -1,4 +1,4 @@
-// Following a batch: one event for each task that settles, from where the client has left off.
+// Server-Sent Events of a batch: one for each settled task, resumable.
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -34,7 +34,7 @@ const summary = (total: number, succeeded: number, failed: number) => ({ total, 
 
 const idsOf = (events: ServerSentEvent[]) => events.map(({ id }) => Number(id))
 
-t.test('a follower hears of each task as it settles, and of the end', async t => {
+t.test('a follower gets an event for each settled task and one for the end', async t => {
   const gates = [createGate(), createGate()]
   const { app, origin } = await serve(t, { handlers: { echo, refuse, wait: { handler: index => gates[Number(index)]!.opened.then(() => index) } } })
   const location = await submit(app, 'wait', 'wait', 'refuse', 'nonsense')
@@ -59,7 +59,7 @@ t.test('a follower hears of each task as it settles, and of the end', async t =>
   ])
 })
 
-t.test('who comes after the end gets the same events, as does everyone', async t => {
+t.test('a follower that comes after the end gets the same events', async t => {
   const { app, origin } = await serve(t, { handlers: { echo, refuse } })
   const location = await submit(app, ...new Array(250).fill('echo'), 'refuse')
   const tasks = await ended(app, location)
@@ -72,7 +72,7 @@ t.test('who comes after the end gets the same events, as does everyone', async t
   t.strictSame(results.sort((a, b) => a.index - b.index).map(({ result }) => result), tasks)
 })
 
-t.test('a follower that is cut off and comes back misses nothing and hears nothing twice', async t => {
+t.test('a follower that reconnects misses no event and gets none twice', async t => {
   const { app, origin } = await serve(t, { concurrency: 1, handlers: { turn: { handler: () => new Promise(resolve => setImmediate(resolve)) } } })
   const location = await submit(app, ...new Array(400).fill('turn'))
   const events: ServerSentEvent[] = []
@@ -109,7 +109,7 @@ t.test('Last-Event-ID: after the last result only the end is left, after that no
   for (const id of ['4', '-1', '1.5', 'x', '']) t.strictSame(await from(id), [200, 1, 2, 3])
 })
 
-t.test('an id that a batch has not come to yet is nonsense too', async t => {
+t.test('a Last-Event-ID that the batch has not reached is ignored', async t => {
   const { app, origin } = await serve(t, { handlers: { echo, hang: { handler: () => new Promise(() => {}) } } })
   const location = await submit(app, 'echo', 'hang')
   await waitFor('the first to end', async () => (await app.inject(location)).json().summary.succeeded === 1)
@@ -141,7 +141,7 @@ t.test('a follower gets signs of life while nothing happens', async t => {
   t.strictSame(idsOf(events), [1, 2])
 })
 
-t.test('hints are only hints: without any, a follower hears of every task nevertheless', async t => {
+t.test('without notifications a follower still gets every event', async t => {
   const engine = { ...inProcess(), watch: () => () => {}, pollInterval: 5 }
   const gate = createGate()
   const { app, origin } = await serve(t, { engine, handlers: { echo, wait: { handler: () => gate.opened } } })
@@ -247,7 +247,7 @@ t.test('a batch that is forgotten while somebody follows it ends the stream, and
   t.equal((await app.inject(`${location}/events`)).statusCode, 410)
 })
 
-t.test('an engine that tells nothing any more when the app closes ends its followers all the same', async t => {
+t.test('followers end when the app closes although the engine no longer notifies', async t => {
   const engine = { ...inProcess(), pollInterval: 60_000 }
   const { settled } = engine
   let isClosed = false
@@ -260,7 +260,7 @@ t.test('an engine that tells nothing any more when the app closes ends its follo
   t.strictSame(await eventsUntilClosed(t, engine), [])
 })
 
-t.test('a client that is gone before it could follow is counted no more', async t => {
+t.test('a client that leaves before it follows is not counted', async t => {
   const gate = createGate()
   t.teardown(gate.open)
   const asked = createGate()
@@ -290,7 +290,7 @@ t.test('a client that is gone before it could follow is counted no more', async 
   response.destroy()
 })
 
-t.test('app.close() does not wait for a follower that takes nothing', async t => {
+t.test('app.close() does not wait for a follower that does not read', async t => {
   const large = { handler: () => 'x'.repeat(1_000_000) }
   const { app, origin } = await serve(t, { handlers: { large } })
   const location = await submit(app, ...new Array<string>(30).fill('large'))

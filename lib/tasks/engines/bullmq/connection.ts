@@ -1,7 +1,7 @@
-// Connections to Redis: one that says at once when it is of no use, for clients; and one that waits, for work that is done.
+// Opens connections to Redis: one fails fast, for requests; one waits, for workers.
 import { nextTick } from 'node:process'
 import { Redis, type RedisOptions } from 'ioredis'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { EngineUnavailable, StoreFull } from '../../../errors.js'
 
 /** Where Redis is: a URL, the options of ioredis, or a connection, which is not used itself but duplicated. */
@@ -31,7 +31,7 @@ function open (location: RedisLocation, options: RedisOptions): Redis {
 }
 
 function prepare (redis: Redis): Redis {
-  gather(redis)
+  corkWrites(redis)
   // Every failed attempt to connect is one; what matters is said by the commands.
   redis.on('error', () => {})
   const disconnect = redis.disconnect.bind(redis)
@@ -46,11 +46,11 @@ function prepare (redis: Redis): Redis {
   return redis
 }
 
-/** Commands that are written together: more would leave Redis without work while this process makes them. */
-const TOGETHER = 2
+/** The number of commands written together. With more, Redis idles while this process prepares them. */
+const BATCH_SIZE = 2
 
 /** Writes some commands of one turn of the event loop together; ioredis alone asks the system to send each by itself. */
-function gather (redis: Redis): void {
+function corkWrites (redis: Redis): void {
   const sendCommand = redis.sendCommand.bind(redis)
   // Undefined also before the first connection.
   let held: Redis['stream'] | undefined
@@ -70,7 +70,7 @@ function gather (redis: Redis): void {
     }
     count++
     const answer = sendCommand(command, pipeline)
-    if (count === TOGETHER) release()
+    if (count === BATCH_SIZE) release()
     return answer
   }
 }
@@ -95,7 +95,7 @@ export async function end (redis: Redis): Promise<void> {
   if (isOver(redis)) return
   const ended = new Promise(resolve => redis.once('end', resolve))
   redis.disconnect()
-  await within(ended, 2 * DISCONNECT_TIMEOUT)
+  await waitAtMost(ended, 2 * DISCONNECT_TIMEOUT)
 }
 
 /** BullMQ makes a second connection of the one that it gets. @returns what ends them all */
@@ -125,15 +125,15 @@ function isConnection (location: RedisOptions | Redis): location is Redis {
   return typeof (location as Redis).duplicate === 'function'
 }
 
-/** What Redis says while it cannot do its work, although it can be reached. */
+/** The errors of a Redis that can be reached but cannot work at the moment. */
 const NOT_NOW = /^(LOADING|BUSY|READONLY|MASTERDOWN|NOREPLICAS|MISCONF|CLUSTERDOWN|TRYAGAIN|UNBLOCKED)/
 
 function isOwn ({ code }: Error & { code?: unknown }): boolean {
   return typeof code === 'string' && code.startsWith('FST_MULTI_STATUS_')
 }
 
-/** Words an error of ioredis as what the client may be told; one that is a mistake stays as it is. */
-export function wordError (error: Error): Error {
+/** Turns an error of ioredis into the error that a client gets. A programming mistake stays as it is. */
+export function toClientError (error: Error): Error {
   if (isOwn(error)) return error
   if (error.name !== 'ReplyError') return new EngineUnavailable('Redis does not answer')
   const { message, previousErrors = [] } = error as Error & { previousErrors?: Error[] }

@@ -1,26 +1,26 @@
-// The engine on BullMQ: batches live in Redis, and any process can answer for them or run their tasks.
+// The BullMQ engine: batches live in Redis, and any process can answer for them or run their tasks.
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type FailureDetail } from '../../../../schemas/index.js'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { EngineClosed, EngineUnavailable, isUnavailable, QueueFull } from '../../../errors.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../../engine.js'
-import { lookUntil } from '../../http/poll.js'
-import { openChannel, type Channel } from './pubsub.js'
-import { end, openFailFast, openPatient, wordError } from './connection.js'
+import { pollUntil } from '../../http/poll.js'
+import { openPubSub, type PubSub } from './pubsub.js'
+import { end, openFailFast, openPatient, toClientError } from './connection.js'
 import { openJobs } from './jobs.js'
 import { readBullmqOptions, type BullmqOptions } from './options.js'
 import { createRecords } from './records.js'
 import { createScripts } from './scripts.js'
-import { startTender, type Tender } from './stalled-check.js'
+import { startStalledCheck, type StalledCheck } from './stalled-check.js'
 import { startWorker, type TaskWorker } from './worker.js'
 
-/** Milliseconds that the start of an app waits for Redis; without it, clients are answered 503 until it is there. */
+/** Milliseconds that the start of an app waits for Redis. Afterwards clients get 503 until Redis is there. */
 const START_WAIT = 1_000
-/** Milliseconds after which to look at a batch whose end is waited for although there was no hint, which is rarely lost. */
-const LOOK_INTERVAL = 60_000
-/** How many loggers of batches are remembered. */
+/** Milliseconds between polls for the end of a batch. Notifications are rarely lost. */
+const POLL_INTERVAL = 60_000
+/** How many loggers of batches are kept. */
 const LOGGERS = 1_000
 
 /**
@@ -32,39 +32,39 @@ const LOGGERS = 1_000
  * @example await app.register(multiStatus, { tasks: { handlers, engine: bullmq({ connection: 'redis://127.0.0.1:6379' }) } })
  */
 export function bullmq (options: BullmqOptions): TaskEngine {
-  const life: Life = {
+  const state: EngineState = {
     settings: readBullmqOptions(options), loggers: new Map(), followed: new Map(), parts: undefined, isClosing: false, isClosed: false
   }
   return {
     async start (host) {
-      const { redis } = life.parts = open(life, host)
-      if (redis.status !== 'ready') await within(isReady(redis), START_WAIT)
+      const { redis } = state.parts = open(state, host)
+      if (redis.status !== 'ready') await waitAtMost(isReady(redis), START_WAIT)
     },
     async submit (batch) {
-      if (life.isClosing) throw new EngineUnavailable('the server is closing')
-      await reach(life, parts => submit(life, parts, batch))
+      if (state.isClosing) throw new EngineUnavailable('the server is closing')
+      await callRedis(state, parts => submit(state, parts, batch))
     },
-    find: batchId => reach(life, ({ records }) => records.find(batchId)),
-    results: batchId => reach(life, ({ records }) => records.results(batchId)),
-    settled: (batchId, after, limit) => reach(life, ({ records }) => records.settled(batchId, after, limit)),
-    cancel: (batchId, waiting) => cancel(life, batchId, waiting),
-    remove: batchId => remove(life, batchId),
-    watch: (batchId, what, onHint) => life.parts?.channel.watch(batchId, what, onHint) ?? (() => {}),
+    find: batchId => callRedis(state, ({ records }) => records.find(batchId)),
+    results: batchId => callRedis(state, ({ records }) => records.results(batchId)),
+    settled: (batchId, after, limit) => callRedis(state, ({ records }) => records.settled(batchId, after, limit)),
+    cancel: (batchId, waiting) => cancel(state, batchId, waiting),
+    remove: batchId => remove(state, batchId),
+    watch: (batchId, what, onNotification) => state.parts?.channel.watch(batchId, what, onNotification) ?? (() => {}),
     async close (grace) {
-      life.isClosing = true
-      for (const batchId of life.followed.keys()) leave(life, batchId)
-      if (life.parts !== undefined) await closeParts(life.parts, grace)
-      life.isClosed = life.parts !== undefined
+      state.isClosing = true
+      for (const batchId of state.followed.keys()) unfollow(state, batchId)
+      if (state.parts !== undefined) await closeParts(state.parts, grace)
+      state.isClosed = state.parts !== undefined
     }
   }
 }
 
-/** One engine, from when it is made until it is closed. */
-interface Life {
+/** The state of one engine. */
+interface EngineState {
   readonly settings: ReturnType<typeof readBullmqOptions>
   /** The loggers of batches that this process has taken. */
   readonly loggers: Map<string, FastifyBaseLogger>
-  /** The batches whose end somebody here wants to hear of. */
+  /** The batches with an `onEnd` callback in this process. */
   readonly followed: Map<string, AbortController>
   /** Undefined until it is started. */
   parts: Parts | undefined
@@ -74,19 +74,19 @@ interface Life {
 
 type Parts = ReturnType<typeof open>
 
-function open (life: Life, host: EngineHost) {
-  const { connection, prefix, lockDuration, worker: hasWorker } = life.settings
+function open (state: EngineState, host: EngineHost) {
+  const { connection, prefix, lockDuration, worker: hasWorker } = state.settings
   const redis = openFailFast(connection)
   const subscriber = openPatient(connection)
   const records = createRecords(createScripts(redis, prefix), lockDuration)
   const jobs = openJobs(redis, prefix)
-  const channel = openChannel(subscriber, prefix)
-  const tender: Tender = startTender({ records, jobs, lease: lockDuration, log: host.log })
-  const worker = hasWorker ? openWorker(life, host, channel) : undefined
-  return { host, redis, subscriber, records, jobs, channel, tender, worker }
+  const channel = openPubSub(subscriber, prefix)
+  const stalledCheck: StalledCheck = startStalledCheck({ records, jobs, lockDuration, log: host.log })
+  const worker = hasWorker ? openWorker(state, host, channel) : undefined
+  return { host, redis, subscriber, records, jobs, channel, stalledCheck, worker }
 }
 
-function openWorker ({ settings, loggers }: Life, host: EngineHost, channel: Channel): TaskWorker {
+function openWorker ({ settings, loggers }: EngineState, host: EngineHost, channel: PubSub): TaskWorker {
   const { connection, prefix, lockDuration } = settings
   const redis = openPatient(connection)
   return startWorker({
@@ -102,96 +102,94 @@ function openWorker ({ settings, loggers }: Life, host: EngineHost, channel: Cha
   })
 }
 
-async function closeParts ({ worker, tender, jobs, redis, subscriber }: Parts, grace: number): Promise<void> {
+async function closeParts ({ worker, stalledCheck, jobs, redis, subscriber }: Parts, grace: number): Promise<void> {
   await worker?.close(grace)
-  tender.stop()
+  stalledCheck.stop()
   await jobs.close()
   await Promise.all([end(redis), end(subscriber)])
 }
 
-/** Everything that clients wait for: it fails as soon as Redis is known not to be there. */
-async function reach<T> ({ parts, isClosed }: Life, use: (parts: Parts) => Promise<T>): Promise<T> {
+/** Calls Redis for a client. It fails at once while Redis is known to be away. */
+async function callRedis<T> ({ parts, isClosed }: EngineState, use: (parts: Parts) => Promise<T>): Promise<T> {
   if (parts === undefined) throw new EngineUnavailable('it has not been started')
-  // Who waits for results that Redis cannot give is not to wait for ever.
   if (isClosed) throw new EngineClosed()
   if (parts.redis.status !== 'ready') throw new EngineUnavailable('Redis is not connected')
   try {
     return await use(parts)
   } catch (error) {
-    const worded = wordError(error as Error)
-    if (worded !== error && isUnavailable(worded)) parts.host.log.warn({ err: error }, 'Redis cannot be reached')
-    throw worded
+    const shown = toClientError(error as Error)
+    if (shown !== error && isUnavailable(shown)) parts.host.log.warn({ err: error }, 'Redis cannot be reached')
+    throw shown
   }
 }
 
-async function submit (life: Life, { records, jobs, tender, host: { limits: { ttl, maxQueued } } }: Parts, batch: NewBatch): Promise<void> {
+async function submit (state: EngineState, { records, jobs, stalledCheck, host: { limits: { ttl, maxQueued } } }: Parts, batch: NewBatch): Promise<void> {
   const { batchId, keep } = batch
   const waiting = await records.create(batch, { ttl, maxQueued, queues: jobs.queues })
   if (waiting !== undefined) throw new QueueFull(maxQueued, waiting)
   try {
-    remember(life, batchId, batch.log)
+    remember(state, batchId, batch.log)
     if (batch.tasks.length > 0) await jobs.add(batch)
     if (!await records.accept(batchId)) throw new EngineUnavailable('the batch came too late')
   } catch (error) {
-    withdraw(life, batchId)
+    withdraw(state, batchId)
     throw error
   }
-  if (!keep) tender.adopt(batchId)
+  if (!keep) stalledCheck.follow(batchId)
   if (batch.onEnd !== undefined) {
-    followEnd(life, batch, batch.onEnd).catch(error => batch.log.error({ err: error, batchId }, 'the end of the batch cannot be told of'))
+    followEnd(state, batch, batch.onEnd).catch(error => batch.log.error({ err: error, batchId }, 'the end of the batch cannot be reported'))
   }
 }
 
-/** Tells of the end of a batch, wherever its tasks have run, if this process is still there. */
-async function followEnd (life: Life, { batchId }: NewBatch, onEnd: NonNullable<NewBatch['onEnd']>): Promise<void> {
+/** Calls `onEnd` at the end of a batch, wherever its tasks ran. */
+async function followEnd (state: EngineState, { batchId }: NewBatch, onEnd: NonNullable<NewBatch['onEnd']>): Promise<void> {
   const controller = new AbortController()
-  life.followed.set(batchId, controller)
-  const results = await lookUntil(() => reach(life, ({ records }) => records.results(batchId)), {
-    engine: { watch: life.parts!.channel.watch, pollInterval: LOOK_INTERVAL }, batchId, what: 'end', ms: Infinity, signal: controller.signal
+  state.followed.set(batchId, controller)
+  const results = await pollUntil(() => callRedis(state, ({ records }) => records.results(batchId)), {
+    engine: { watch: state.parts!.channel.watch, pollInterval: POLL_INTERVAL }, batchId, what: 'end', ms: Infinity, signal: controller.signal
   })
-  leave(life, batchId)
+  unfollow(state, batchId)
   if (results === undefined) return
   onEnd({ total: results.length, failed: results.filter(({ status }) => status === tasks.failureWord).length, results: () => results })
 }
 
-function leave ({ followed }: Life, batchId: string): void {
+function unfollow ({ followed }: EngineState, batchId: string): void {
   followed.get(batchId)?.abort()
   followed.delete(batchId)
 }
 
-function remember ({ loggers }: Life, batchId: string, log: FastifyBaseLogger): void {
+function remember ({ loggers }: EngineState, batchId: string, log: FastifyBaseLogger): void {
   loggers.set(batchId, log)
   if (loggers.size > LOGGERS) loggers.delete(loggers.keys().next().value!)
 }
 
-/** Whether a batch is stored is not known when Redis is gone before it has answered: it is not to run later. */
-async function withdraw (life: Life, batchId: string): Promise<void> {
+/** Removes a batch of which nobody knows whether Redis has stored it, so that it does not run later. */
+async function withdraw (state: EngineState, batchId: string): Promise<void> {
   try {
-    await cancel(life, batchId)
-    await remove(life, batchId)
+    await cancel(state, batchId)
+    await remove(state, batchId)
   } catch {
     await setTimeout(100, undefined, { ref: false })
-    if (!life.isClosing) await withdraw(life, batchId)
+    if (!state.isClosing) await withdraw(state, batchId)
   }
 }
 
-function cancel (life: Life, batchId: string, waiting?: FailureDetail): Promise<void> {
-  return reach(life, async ({ records, jobs }) => {
+function cancel (state: EngineState, batchId: string, waiting?: FailureDetail): Promise<void> {
+  return callRedis(state, async ({ records, jobs }) => {
     await records.cancel(batchId, waiting)
-    // What is left in the queue would only be taken to find that it has its result.
     await jobs.removeWaiting(batchId)
   })
 }
 
-function remove (life: Life, batchId: string): Promise<void> {
-  return reach(life, async ({ records }) => {
-    life.loggers.delete(batchId)
+function remove (state: EngineState, batchId: string): Promise<void> {
+  return callRedis(state, async ({ records }) => {
+    state.loggers.delete(batchId)
     await records.remove(batchId)
-    leave(life, batchId)
+    unfollow(state, batchId)
   })
 }
 
-/** Not `events.once`, which would reject with the first attempt to connect that fails. */
+/** Not `events.once`, which rejects when the first attempt to connect fails. */
 function isReady (redis: Redis): Promise<void> {
   return new Promise(resolve => redis.once('ready', resolve))
 }

@@ -1,4 +1,4 @@
-// Takes jobs and has many in hand at a time, as a Worker of BullMQ does, with less to do for each of them.
+// Takes jobs from the queue and runs many of them at a time.
 import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import { createRedisBackend, type JobJson, type MinimalJob, type RedisQueueBackend } from 'bullmq'
@@ -7,54 +7,54 @@ import type { Redis } from 'ioredis'
 import { every } from './interval.js'
 import { QUEUE } from './jobs.js'
 
-/** A job that this process has in hand. */
+/** A job that this process has locked. */
 export interface HeldJob {
   readonly id: string
-  /** What shows that it is held here, and by nobody else. */
+  /** The token of its lock. */
   readonly token: string
   readonly json: JobJson
 }
 
-/** What a crew works with. */
-export interface CrewOptions {
+/** What a job worker works with. */
+export interface JobWorkerOptions {
   readonly redis: Redis
   readonly prefix: string
-  /** How many jobs to have in hand at most. */
-  readonly most: number
-  /** Milliseconds after which a process that gives no sign of life is thought dead. */
+  /** How many jobs it runs at a time. */
+  readonly concurrency: number
+  /** Milliseconds after which a process that gives no sign of life counts as dead. */
   readonly lockDuration: number
   readonly log: FastifyBaseLogger
-  /** Does a job; never rejects. @returns milliseconds after which it is to be taken again, or undefined when it is done */
-  readonly work: (job: HeldJob) => Promise<number | undefined>
+  /** Runs a job; never rejects. @returns milliseconds after which to run it again, or undefined when it is done */
+  readonly run: (job: HeldJob) => Promise<number | undefined>
 }
 
-/** What takes jobs until it is closed. */
-export interface Crew {
-  /** Takes no more of them. @returns when none is in hand */
+/** A job worker that runs. */
+export interface JobWorker {
+  /** Takes no more jobs. Resolves when none runs any more. */
   close (): Promise<void>
 }
 
-/** Seconds to wait for a job before looking for one without having been told. */
-const LOOK_AFTER = 5
-/** Milliseconds to wait after something went wrong. */
+/** Seconds that one blocking call waits for a job. */
+const BLOCK_SECONDS = 5
+/** Milliseconds to wait after an error. */
 const PAUSE = 1_000
 
-/** A crew at work. */
+/** The state of one job worker. */
 interface State {
-  readonly options: CrewOptions
+  readonly options: JobWorkerOptions
   readonly backend: RedisQueueBackend
-  /** The jobs in hand: the id of each, by its token. */
+  /** The ids of the jobs that run, by their tokens. */
   readonly held: Map<string, string>
   readonly closing: AbortController
-  /** Called when there is one less in hand. */
-  onRoom (): void
+  /** Called when a slot becomes free. */
+  onFreeSlot (): void
 }
 
-export function startCrew (options: CrewOptions): Crew {
+export function startJobWorker (options: JobWorkerOptions): JobWorker {
   const { lockDuration } = options
-  const state: State = { options, backend: openBackend(options), held: new Map(), closing: new AbortController(), onRoom () {} }
+  const state: State = { options, backend: openBackend(options), held: new Map(), closing: new AbortController(), onFreeSlot () {} }
   const recover = () => state.backend.moveStalledJobsToWait()
-  // At once, because what a dead process had may wait since long; without Redis the next time will do.
+  // At once, because jobs of a dead process may wait already. Without Redis the next run does it.
   recover().catch(() => {})
   const timers = [every(lockDuration / 4, () => renew(state)), every(lockDuration / 2, recover)]
   const taking = takeAll(state)
@@ -62,7 +62,7 @@ export function startCrew (options: CrewOptions): Crew {
   return {
     async close () {
       state.closing.abort()
-      state.onRoom()
+      state.onFreeSlot()
       await state.backend.close(true)
       await taking
       for (const stop of timers) stop()
@@ -71,19 +71,19 @@ export function startCrew (options: CrewOptions): Crew {
 }
 
 async function takeAll (state: State): Promise<void> {
-  const { options: { most }, held, closing: { signal } } = state
+  const { options: { concurrency }, held, closing: { signal } } = state
   const name = randomUUID()
   for (let count = 0; !signal.aborted || held.size > 0; count++) {
-    if (signal.aborted || held.size >= most) await new Promise<void>(resolve => { state.onRoom = resolve })
+    if (signal.aborted || held.size >= concurrency) await new Promise<void>(resolve => { state.onFreeSlot = resolve })
     else await take(state, `${name}:${count}`).catch(error => pause(state, error))
   }
 }
 
-/** Begins with one more job, or waits until there may be one. */
+/** Takes one more job, or waits until there may be one. */
 async function take (state: State, token: string): Promise<void> {
   const { backend, closing: { signal } } = state
   const { job, until } = read(await backend.moveToActive(token), token)
-  if (job !== undefined) go(state, job)
+  if (job !== undefined) runJobs(state, job)
   else if (!signal.aborted) await backend.waitForJob(secondsTo(until, backend))
 }
 
@@ -92,25 +92,25 @@ async function pause ({ options: { log }, closing: { signal } }: State, error: u
   await setTimeout(PAUSE, undefined, { signal }).catch(() => {})
 }
 
-/** Goes from job to job, as long as there is one. */
-async function go (state: State, first: HeldJob): Promise<void> {
-  const { options: { work, log }, backend, held } = state
+/** Runs a job, and then the next one as long as there is one. */
+async function runJobs (state: State, first: HeldJob): Promise<void> {
+  const { options: { run, log }, backend, held } = state
   try {
     for (let job: HeldJob | undefined = first; job !== undefined;) {
       held.set(job.token, job.id)
-      const again = await work(job)
+      const again = await run(job)
       job = again === undefined ? await finish(state, job) : await putBack(backend, job, again)
     }
   } catch (error) {
-    // Whoever holds it now, or finds that nobody does, goes on with it.
+    // The stalled check puts it back, or another process has it already.
     log.debug({ err: error }, 'job not ended here')
   } finally {
     held.delete(first.token)
-    state.onRoom()
+    state.onFreeSlot()
   }
 }
 
-/** @returns the next, which is asked for in the same step */
+/** @returns the next job, which BullMQ gives in the same step */
 async function finish ({ backend, closing: { signal } }: State, { id, token, json }: HeldJob): Promise<HeldJob | undefined> {
   const { result } = await backend.moveToCompleted({ id, opts: json.opts } as MinimalJob, null, true, token, !signal.aborted)
   return read(result, token).job
@@ -120,21 +120,21 @@ async function renew ({ options: { lockDuration }, backend, held }: State): Prom
   if (held.size > 0) await backend.extendLocks([...held.values()], [...held.keys()], lockDuration)
 }
 
-/** The queue as one who takes jobs from it sees it: with a connection of its own to wait with. */
-function openBackend ({ redis, prefix, lockDuration }: CrewOptions): RedisQueueBackend {
+/** Opens BullMQ's backend, with a second connection for blocking calls. */
+function openBackend ({ redis, prefix, lockDuration }: JobWorkerOptions): RedisQueueBackend {
   const options = {
     connection: redis,
     prefix,
     lockDuration,
     stalledInterval: lockDuration / 2,
-    // Its own way to give a job up would take the neighbours of the one that kills with it.
+    // BullMQ's own limit would also fail the jobs that ran beside the one that ends the process.
     maxStalledCount: Number.MAX_SAFE_INTEGER
   }
-  // Every failed attempt to connect is an error; what matters is said by the commands.
+  // Each failed attempt to connect is an error event. The commands report what matters.
   return createRedisBackend(QUEUE, options, { withBlockingConnection: true }).on('error', () => {})
 }
 
-/** What BullMQ has found, which can be nothing at all. */
+/** The answer of BullMQ's moveToActive. It can be empty. */
 type Found = readonly [] | readonly [json: JobJson | null, id: string, limit: number, until: number]
 
 function read (found: unknown, token: string): { readonly job: HeldJob | undefined, readonly until: number } {
@@ -142,10 +142,10 @@ function read (found: unknown, token: string): { readonly job: HeldJob | undefin
   return { job: json ? { id: id!, token, json } : undefined, until }
 }
 
-/** @param until when the next job is due that waits for its time; 0 when there is none */
+/** @param until when the next delayed job is due; 0 when there is none */
 function secondsTo (until: number, { minimumBlockTimeout }: RedisQueueBackend): number {
-  const seconds = until === 0 ? LOOK_AFTER : (until - Date.now()) / 1000
-  return Math.max(minimumBlockTimeout, Math.min(seconds, LOOK_AFTER))
+  const seconds = until === 0 ? BLOCK_SECONDS : (until - Date.now()) / 1000
+  return Math.max(minimumBlockTimeout, Math.min(seconds, BLOCK_SECONDS))
 }
 
 async function putBack (backend: RedisQueueBackend, { id, token }: HeldJob, ms: number): Promise<undefined> {

@@ -1,23 +1,23 @@
-// A batch as BullMQ has it: one Flow, with a job for each task.
+// Stores a batch in BullMQ as one Flow with a job for each task.
 import { Queue, type JobJson, type JobsOptions, type ParentKeyOpts, type RedisQueueBackend } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { NewBatch } from '../../engine.js'
 
 export const QUEUE = 'tasks'
-/** The name of the job that stands for a whole batch; those of tasks are named after the type. */
+/** The name of the parent job of a batch. The job of a task is named after its type. */
 export const BATCH_JOB = 'batch'
 
-/** What the id of a job says. */
+/** What the id of a job contains. */
 export interface JobPlace {
   readonly batchId: string
-  /** The place of the task in its batch. */
+  /** The index of the task in its batch. */
   readonly index: number
 }
 
 /** The id of the job of a task. */
 const idOf = ({ batchId, index }: JobPlace) => `${batchId}-${index}`
 
-/** The reverse of what the id of the job of a task is made by. */
+/** Reads the id of the job of a task. */
 export function placeOf (jobId: string): JobPlace {
   const dash = jobId.lastIndexOf('-')
   return { batchId: jobId.slice(0, dash), index: Number(jobId.slice(dash + 1)) }
@@ -25,25 +25,25 @@ export function placeOf (jobId: string): JobPlace {
 
 /** The jobs of all batches. */
 export interface Jobs {
-  /** The keys of the jobs that wait. */
+  /** The keys of the lists of waiting jobs. */
   readonly queues: readonly [wait: string, prioritized: string]
-  /** Adds the jobs of a batch: all, or none. */
+  /** Adds all jobs of a batch, or none. */
   add (batch: NewBatch): Promise<void>
-  /** Removes those that no worker has yet. */
+  /** Removes the jobs that no worker has taken. */
   removeWaiting (batchId: string): Promise<void>
-  /** What the keys of its jobs begin with; the place of the task comes after it. */
+  /** The start of the keys of its jobs. The index of the task follows. */
   startOfKeys (batchId: string): string
   close (): Promise<void>
 }
 
-/** Tasks of one batch that stand together in the queue, so that a long batch lets a short one pass. */
+/** Tasks of one batch with the same priority, so that a short batch overtakes a long one. */
 const ROUND = 16
-/** The last place that BullMQ knows. */
-const LAST = 2 ** 21 - 1
+/** The largest priority of BullMQ. */
+const MAX_PRIORITY = 2 ** 21 - 1
 
-/** @param redis where a command that cannot be sent fails, or waits: as the caller wants it */
+/** @param redis the connection; its settings say whether a command fails or waits while Redis is away */
 export function openJobs (redis: Redis, prefix: string): Jobs {
-  // The version of Redis is checked where there is a worker; here the answer may never come.
+  // The worker checks the version of Redis; here the answer may never come.
   const queue = new Queue(QUEUE, { connection: redis, prefix, skipVersionCheck: true, skipWaitingForReady: true, skipMetasUpdate: true })
   queue.on('error', () => {})
 
@@ -62,13 +62,13 @@ export function openJobs (redis: Redis, prefix: string): Jobs {
   }
 }
 
-/** A job, and where it stands in its Flow. */
+/** A job and its place in the Flow. */
 interface FlowEntry {
   readonly job: JobJson
   readonly place: ParentKeyOpts
 }
 
-/** All in one step, and their ids are new. BullMQ's own addFlow would look up the names of all keys for each of them. */
+/** Adds all jobs in one transaction. */
 async function addFlow (backend: RedisQueueBackend, entries: readonly FlowEntry[]): Promise<void> {
   const step = (await backend.client).multi()
   await Promise.all(entries.map(({ job, place }) => backend.addJobToTransaction(step, job, job.id, place)))
@@ -78,8 +78,8 @@ async function addFlow (backend: RedisQueueBackend, entries: readonly FlowEntry[
 }
 
 /**
- * The Flow of a batch. A FlowProducer would make the same, and need longer for it than all else that is done with the jobs.
- * @param round of the jobs that are next: the batch takes its turns among them from there on
+ * Makes the jobs of a batch, in the form of a Flow.
+ * @param round the priority of the next waiting jobs; the batch shares its turns with them
  */
 function flowOf ({ batchId, tasks }: NewBatch, round: number, prefix: string): FlowEntry[] {
   const queueKey = `${prefix}:${QUEUE}`
@@ -88,7 +88,7 @@ function flowOf ({ batchId, tasks }: NewBatch, round: number, prefix: string): F
   const child = { parentKey, parentDependenciesKey: `${parentKey}:dependencies` }
   const entries: FlowEntry[] = [{ job: newJob(batchId, BATCH_JOB, '{}', {}), place: { addToWaitingChildren: true } }]
   tasks.forEach(({ index, task }, place) => {
-    const priority = Math.min(round + Math.floor(place / ROUND), LAST)
+    const priority = Math.min(round + Math.floor(place / ROUND), MAX_PRIORITY)
     entries.push({ job: newJob(idOf({ batchId, index }), task.type, JSON.stringify(task), { priority }, family), place: child })
   })
   return entries
@@ -96,7 +96,6 @@ function flowOf ({ batchId, tasks }: NewBatch, round: number, prefix: string): F
 
 type Family = Pick<JobJson, 'parent' | 'parentKey'>
 
-/** Every member is written out, because to spread an object of them would cost as much as all else. */
 function newJob (id: string, name: string, data: string, opts: JobsOptions, { parent, parentKey }: Family = {}): JobJson {
   return {
     id,

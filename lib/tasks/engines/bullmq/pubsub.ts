@@ -1,43 +1,43 @@
-// Hints from other processes, by Redis pub/sub: they can be lost, so what they say is only that it is worth a look.
+// Sends notifications between processes by Redis pub/sub. They can be lost, so each one only causes a poll.
 import type { Redis } from 'ioredis'
-import { createHints, type HintKind } from '../notifications.js'
+import { createNotifications, type NotificationKind } from '../notifications.js'
 import { channelOf } from './scripts.js'
 
-/** What is said among processes. */
-export interface Channel {
-  watch (batchId: string, what: HintKind, onHint: () => void): () => void
-  /** Calls back when some batch may have been cancelled. */
+/** Notifications from other processes. */
+export interface PubSub {
+  watch (batchId: string, what: NotificationKind, onNotification: () => void): () => void
+  /** Calls the listener when some batch may have been cancelled. */
   onCancel (listener: () => void): void
 }
 
-/** @param redis a connection of its own, which can do nothing else from then on */
-export function openChannel (redis: Redis, prefix: string): Channel {
-  const hints = createHints()
+/** @param redis a connection used for nothing else, because Redis allows no other commands on a subscriber */
+export function openPubSub (redis: Redis, prefix: string): PubSub {
+  const notifications = createNotifications()
   const watched = new Map<string, number>()
   const start = channelOf(prefix)
   const cancelListeners: (() => void)[] = []
 
   /** A channel is called `<start><what>:<batchId>`. */
-  function hear (channel: string): void {
+  function onMessage (channel: string): void {
     const [what, batchId = ''] = channel.slice(start.length).split(':')
     if (what === 'cancelled') for (const listener of cancelListeners) listener()
-    else hints.give(batchId, what as HintKind)
+    else notifications.notify(batchId, what as NotificationKind)
   }
 
-  // What was said while nobody could listen is lost.
-  redis.on('ready', () => { for (const channel of watched.keys()) hear(channel) })
-  redis.on('message', hear)
+  // Messages sent while the connection was down are lost.
+  redis.on('ready', () => { for (const channel of watched.keys()) onMessage(channel) })
+  redis.on('message', onMessage)
 
-  /** One that cannot be sent now is sent with the next connection, or never, if there is none. */
+  /** ioredis sends it again with the next connection. */
   const send = (command: Promise<unknown>) => command.catch(() => {})
 
   return {
-    watch (batchId, what, onHint) {
+    watch (batchId, what, onNotification) {
       const channel = `${start}${what}:${batchId}`
-      const unwatch = hints.watch(batchId, what, onHint)
+      const unwatch = notifications.watch(batchId, what, onNotification)
       const count = watched.get(channel) ?? 0
       watched.set(channel, count + 1)
-      if (count === 0) send(redis.subscribe(channel).then(() => hear(channel)))
+      if (count === 0) send(redis.subscribe(channel).then(() => onMessage(channel)))
       let isOver = false
       return () => {
         if (isOver) return

@@ -1,4 +1,4 @@
-// What Redis does in one step for the record of a batch. Every script gets the same keys first, and the id of the batch.
+// The Lua scripts for the records of batches. Each script gets the same first keys and the id of the batch.
 import type { Redis } from 'ioredis'
 
 /**
@@ -53,10 +53,10 @@ local function failPending(batch, why)
   save(batch)
 end
 
-local function accept(lease)
+local function accept(lockDuration)
   if redis.call('HDEL', meta, 'new') == 0 then return end
   for _, key in ipairs({ meta, log, done, begun, alone }) do redis.call('PERSIST', key) end
-  redis.call('ZADD', open, now() + lease, id)
+  redis.call('ZADD', open, now() + lockDuration, id)
 end
 `
 
@@ -75,10 +75,10 @@ for _, key in ipairs({ meta, log, done }) do redis.call('PEXPIRE', key, ARGV[9])
 save(batch)
 return 0`,
 
-  /** lease */
+  /** lockDuration */
   accept: 'accept(ARGV[3]) return redis.call(\'EXISTS\', meta)',
 
-  /** lease, { index, whether it is to run alone }... -> for each: 0 it may run, 1 it may not any more, 2 it ran alone before */
+  /** lockDuration, { index, whether it is to run alone }... -> for each: 0 it may run, 1 it may not any more, 2 it ran alone before */
   begin: `
 local states = {}
 local batch = openBatch()
@@ -94,8 +94,8 @@ for at = 4, #ARGV, 2 do
 end
 return states`,
 
-  /** index... -> for each: whether it may still run */
-  look: `
+  /** index... -> for each: whether it is still pending */
+  areOpen: `
 local states = {}
 local batch = openBatch()
 for at = 3, #ARGV do
@@ -113,21 +113,21 @@ save(batch)`,
   /** index */
   handBack: 'redis.call(\'SETBIT\', alone, ARGV[3], 0)',
 
-  /** why those that have not begun failed, and why the others */
+  /** the failure of tasks that have not begun, and that of the others */
   cancel: `
 local batch = openBatch()
 if not batch then return end
 failPending(batch, function(index) return redis.call('GETBIT', begun, index) == 1 and ARGV[4] or ARGV[3] end)
 redis.call('PUBLISH', channel .. 'cancelled', id)`,
 
-  /** what the keys of jobs begin with, and why a task without a job failed */
+  /** the start of the keys of jobs, and the failure of a task without a job */
   reconcile: `
 local batch = openBatch()
 if not batch then return redis.call('ZREM', open, id) end
 failPending(batch, function(index) return redis.call('EXISTS', ARGV[3] .. index) == 0 and ARGV[4] end)`,
 
-  /** -> whether nobody will come back for it */
-  isPassing: 'return redis.call(\'HGET\', meta, \'keep\') == \'0\' and 1 or 0',
+  /** -> whether the batch is only for the request that waits for it */
+  isTransient: 'return redis.call(\'HGET\', meta, \'keep\') == \'0\' and 1 or 0',
 
   /** -> [total, succeeded, settled, createdAt, owner?], or whether it was there */
   find: `
@@ -145,7 +145,7 @@ if redis.call('EXISTS', meta) == 1 then return redis.call('LRANGE', log, ARGV[3]
   remove: `
 if redis.call('HEXISTS', meta, 'ended') == 1 then redis.call('DEL', meta, log, gone) end`,
 
-  /** lease -> ids of batches that are due, which are then due again after the lease */
+  /** lockDuration -> ids of batches whose lock has expired; they are locked again */
   due: `
 local due = {}
 for _, one in ipairs(redis.call('ZRANGEBYSCORE', open, '-inf', now(), 'LIMIT', 0, 100)) do
@@ -154,7 +154,7 @@ for _, one in ipairs(redis.call('ZRANGEBYSCORE', open, '-inf', now(), 'LIMIT', 0
 end
 return due`,
 
-  /** lease, id... -> those that run */
+  /** lockDuration, id... -> those that run */
   renew: `
 local known = {}
 for at = 4, #ARGV do
@@ -187,7 +187,7 @@ export function createScripts (redis: Redis, prefix: string): RunScript {
   }
 }
 
-/** What the names of all channels begin with. */
+/** The start of the names of all channels. */
 export function channelOf (prefix: string): string {
   return `${prefix}:hint:`
 }

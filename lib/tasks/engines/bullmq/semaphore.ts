@@ -1,35 +1,35 @@
-// Lets many in at a time, or one alone.
+// A semaphore with two modes: many holders at a time, or a single one.
 
-/** A gate; what `enter` gives is to be called once, when leaving. */
-export interface Gate {
-  /** @param alone whether nobody else may be inside; who wants that keeps later ones waiting */
-  enter (alone: boolean): Promise<() => void> | (() => void)
+/** Call the function that `acquire` gives once, to release. */
+export interface Semaphore {
+  /** @param alone whether to be the only holder; while such a caller waits, later callers wait behind it */
+  acquire (alone: boolean): Promise<() => void> | (() => void)
 }
 
-export function createGate (): Gate {
-  const line: { readonly alone: boolean, readonly letIn: (leave: () => void) => void }[] = []
-  let inside = 0
-  let isAlone = false
+export function createSemaphore (): Semaphore {
+  const queue: { readonly alone: boolean, readonly resolve: (release: () => void) => void }[] = []
+  let holders = 0
+  let isExclusive = false
 
-  const fits = (alone: boolean) => alone ? inside === 0 : !isAlone
+  const fits = (alone: boolean) => alone ? holders === 0 : !isExclusive
 
-  function admit (alone: boolean): () => void {
-    inside++
-    isAlone = alone
+  function grant (alone: boolean): () => void {
+    holders++
+    isExclusive = alone
     return () => {
-      inside--
-      isAlone = false
-      while (line.length > 0 && fits(line[0]!.alone)) {
-        const { alone, letIn } = line.shift()!
-        letIn(admit(alone))
+      holders--
+      isExclusive = false
+      while (queue.length > 0 && fits(queue[0]!.alone)) {
+        const { alone, resolve } = queue.shift()!
+        resolve(grant(alone))
       }
     }
   }
 
   return {
-    enter (alone) {
-      if (line.length === 0 && fits(alone)) return admit(alone)
-      return new Promise(resolve => line.push({ alone, letIn: resolve }))
+    acquire (alone) {
+      if (queue.length === 0 && fits(alone)) return grant(alone)
+      return new Promise(resolve => queue.push({ alone, resolve }))
     }
   }
 }

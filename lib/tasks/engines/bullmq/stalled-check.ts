@@ -1,41 +1,42 @@
-// Looks after batches that run: those of a process that died, and those that have lost a job.
+// Recovers batches whose process died or whose jobs were lost.
 import type { FastifyBaseLogger } from 'fastify'
 import { every } from './interval.js'
 import type { Jobs } from './jobs.js'
 import type { Records } from './records.js'
 
-/** Tends until it is stopped. */
-export interface Tender {
-  /** The batch has nobody but this process to come back for it, and is to be cancelled should this process die. */
-  adopt (batchId: string): void
+/** A check that runs from time to time until it is stopped. */
+export interface StalledCheck {
+  /** Keeps the batch alive as long as this process lives. If the process dies, another one cancels the batch. */
+  follow (batchId: string): void
   stop (): void
 }
 
-/** What a tender works with. */
-export interface TenderOptions {
+/** What the check works with. */
+export interface StalledCheckOptions {
   readonly records: Records
   readonly jobs: Jobs
-  /** Milliseconds after which a process that gives no sign of life is thought dead. */
-  readonly lease: number
+  /** Milliseconds after which a process that gives no sign of life counts as dead. */
+  readonly lockDuration: number
   readonly log: FastifyBaseLogger
 }
 
-export function startTender ({ records, jobs, lease, log }: TenderOptions): Tender {
-  const own = new Set<string>()
+/** Starts the check. It runs three times in each `lockDuration`. */
+export function startStalledCheck ({ records, jobs, lockDuration, log }: StalledCheckOptions): StalledCheck {
+  const followed = new Set<string>()
 
-  async function tend (): Promise<void> {
-    if (own.size > 0) await renewOwn([...own])
+  async function check (): Promise<void> {
+    if (followed.size > 0) await renewLocks([...followed])
     for (const batchId of await records.takeDue()) {
-      if (await records.isPassing(batchId)) await abandon(batchId)
+      if (await records.isTransient(batchId)) await abandon(batchId)
       else await records.reconcile(batchId, jobs.startOfKeys(batchId))
     }
   }
 
-  async function renewOwn (batchIds: readonly string[]): Promise<void> {
+  async function renewLocks (batchIds: readonly string[]): Promise<void> {
     const running = new Set(await records.renew(batchIds))
     for (const batchId of batchIds) {
       if (running.has(batchId)) await records.reconcile(batchId, jobs.startOfKeys(batchId))
-      else own.delete(batchId)
+      else followed.delete(batchId)
     }
   }
 
@@ -47,7 +48,7 @@ export function startTender ({ records, jobs, lease, log }: TenderOptions): Tend
   }
 
   return {
-    adopt: batchId => { own.add(batchId) },
-    stop: every(lease / 3, tend)
+    follow: batchId => { followed.add(batchId) },
+    stop: every(lockDuration / 3, check)
   }
 }

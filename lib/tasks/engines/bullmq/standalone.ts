@@ -1,14 +1,14 @@
-// A worker in a process of its own, without a web server.
+// Runs a worker in a process of its own, without a web server.
 import { DEFAULT_TIMEOUT } from '../../../core/bulk-route.js'
-import { plainLogger } from './console-logger.js'
+import { createConsoleLogger } from '../console-logger.js'
 import { createTaskRunner } from '../../run-task.js'
-import { openChannel } from './pubsub.js'
+import { openPubSub } from './pubsub.js'
 import { end, openPatient } from './connection.js'
 import { openJobs } from './jobs.js'
 import { readWorkerOptions, type WorkerOptions } from './options.js'
 import { createRecords } from './records.js'
 import { createScripts } from './scripts.js'
-import { startTender } from './stalled-check.js'
+import { startStalledCheck } from './stalled-check.js'
 import { startWorker, type TaskWorker } from './worker.js'
 
 /**
@@ -26,12 +26,12 @@ export function createWorker (options: WorkerOptions): TaskWorker {
   const subscriber = openPatient(connection)
   const records = createRecords(createScripts(redis, prefix), lockDuration)
   const jobs = openJobs(redis, prefix)
-  const tender = startTender({ records, jobs, lease: lockDuration, log })
+  const stalledCheck = startStalledCheck({ records, jobs, lockDuration, log })
   const worker = startWorker({
     ...settings,
     redis,
     records,
-    channel: openChannel(subscriber, prefix),
+    channel: openPubSub(subscriber, prefix),
     runTask: createTaskRunner({ handlers, timeout, retries, onItemError }),
     onItemError,
     maxRunning,
@@ -41,12 +41,12 @@ export function createWorker (options: WorkerOptions): TaskWorker {
   return {
     async close (grace) {
       await worker.close(grace)
-      tender.stop()
+      stalledCheck.stop()
       await jobs.close()
       await end(subscriber)
     }
   }
 }
 
-/** Says what an operator has to know. */
-const consoleLogger = plainLogger((...said) => console.error(...said))
+/** Warnings and errors go to the console. */
+const consoleLogger = createConsoleLogger((...message) => console.error(...message))

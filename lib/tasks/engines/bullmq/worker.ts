@@ -1,30 +1,29 @@
-// Runs the tasks of all batches in this process, as many at a time as it may, and records what they come to.
+// Runs the tasks of all batches in this process and records their results.
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../../schemas/index.js'
-import { createCanceller, type Canceller } from '../../../core/settle/attempt.js'
 import { noteFailure, type FailureBook, type OnItemError } from '../../../core/results/item-error.js'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../../errors.js'
 import { writeResult, writeTooLarge, type ResultText } from '../../result.js'
-import type { RunTask, Task, TaskEnd } from '../../run-task.js'
-import type { Channel } from './pubsub.js'
+import { createCanceller, type Canceller, type RunTask, type Task, type TaskEnd } from '../../run-task.js'
+import type { PubSub } from './pubsub.js'
 import { followCopies, isLost } from './connection.js'
-import { startCrew, type HeldJob } from './job-worker.js'
-import { createGate, type Gate } from './semaphore.js'
+import { startJobWorker, type HeldJob } from './job-worker.js'
+import { createSemaphore, type Semaphore } from './semaphore.js'
 import { BATCH_JOB, placeOf, type JobPlace } from './jobs.js'
 import { Begin, type Records } from './records.js'
 
 /** What a worker works with. */
 export interface TaskWorkerOptions {
-  /** Whose commands wait for Redis; the worker ends it. */
+  /** A connection whose commands wait for Redis. The worker closes it. */
   readonly redis: Redis
   readonly prefix: string
   readonly records: Records
-  readonly channel: Channel
+  readonly channel: PubSub
   readonly runTask: RunTask
-  /** What the app is told of results that cannot be kept, and of tasks that are given up. */
+  /** Called for results that cannot be kept and for tasks that are given up. */
   readonly onItemError: OnItemError | undefined
   readonly maxRunning: number
   readonly lockDuration: number
@@ -36,7 +35,7 @@ export interface TaskWorkerOptions {
 
 /** A worker that runs. */
 export interface TaskWorker {
-  /** Takes no further task; after `grace` milliseconds gives back those that still run. */
+  /** Takes no further task. After `grace` milliseconds it gives back the tasks that still run. */
   close (grace: number): Promise<void>
 }
 
@@ -46,56 +45,56 @@ interface Running {
   readonly canceller: Canceller
 }
 
-/** Milliseconds between two looks at whether what runs here may still run. */
-const LOOK_INTERVAL = 1_000
-/** After so many deaths of the process that it ran in, a task runs alone, so that the next death can only be its own fault. */
+/** Milliseconds between two checks whether the running tasks were cancelled. */
+const POLL_INTERVAL = 1_000
+/** After so many deaths of its process a task runs alone, so that it must be the cause of the next one. */
 const SUSPECT_AFTER = 2
 /** Milliseconds to give tasks back when the worker closes. */
-const LAST_WORDS = 1_000
+const CLOSE_TIMEOUT = 1_000
 
-/** What a worker has in hand. */
-interface Shift {
+/** The state of one worker. */
+interface WorkerState {
   readonly options: TaskWorkerOptions
-  readonly gate: Gate
+  readonly semaphore: Semaphore
   readonly running: Set<Running>
   readonly closing: AbortController
 }
 
 export function startWorker (options: TaskWorkerOptions): TaskWorker {
   const { redis, prefix, channel, maxRunning, lockDuration, log } = options
-  const shift: Shift = { options, gate: createGate(), running: new Set(), closing: new AbortController() }
+  const state: WorkerState = { options, semaphore: createSemaphore(), running: new Set(), closing: new AbortController() }
   const connections = followCopies(redis)
-  const crew = startCrew({ redis, prefix, most: maxRunning, lockDuration, log, work: job => work(shift, job) })
-  const lookSafely = () => { if (shift.running.size > 0) look(shift).catch(() => {}) }
-  const timer = setInterval(lookSafely, LOOK_INTERVAL)
-  channel.onCancel(lookSafely)
+  const jobWorker = startJobWorker({ redis, prefix, concurrency: maxRunning, lockDuration, log, run: job => runJob(state, job) })
+  const stopSettledSafely = () => { if (state.running.size > 0) stopSettled(state).catch(() => {}) }
+  const timer = setInterval(stopSettledSafely, POLL_INTERVAL)
+  channel.onCancel(stopSettledSafely)
 
   return {
     async close (grace) {
-      const closed = crew.close()
-      await within(closed, grace)
-      shift.closing.abort()
-      for (const { canceller } of shift.running) canceller.cancel(serverClosing())
-      // Nothing can be given back to a Redis that is gone.
-      await within(Promise.race([closed, isLost(redis)]), LAST_WORDS)
+      const closed = jobWorker.close()
+      await waitAtMost(closed, grace)
+      state.closing.abort()
+      for (const { canceller } of state.running) canceller.cancel(serverClosing())
+      // Without Redis nothing can be given back.
+      await waitAtMost(Promise.race([closed, isLost(redis)]), CLOSE_TIMEOUT)
       clearInterval(timer)
-      // BullMQ waits for Redis to say goodbye; that its connections have ended will do as well.
+      // BullMQ waits for Redis to close its connections, so they are closed here.
       await connections.end()
-      await within(closed, LAST_WORDS)
+      await waitAtMost(closed, CLOSE_TIMEOUT)
     }
   }
 }
 
-/** @returns milliseconds after which the job is to be taken again; undefined when there is nothing left to do */
-async function work (shift: Shift, job: HeldJob): Promise<number | undefined> {
+/** @returns milliseconds after which to run the job again, or undefined when it is done */
+async function runJob (state: WorkerState, job: HeldJob): Promise<number | undefined> {
   const task = readTask(job)
   if (task === undefined) return undefined
   try {
-    const end = await attempt(shift, task, job.json)
-    if (end !== undefined && end.retryIn === undefined) await record(shift, task, end.result)
+    const end = await attempt(state, task, job.json)
+    if (end !== undefined && end.retryIn === undefined) await record(state, task, end.result)
     return end?.retryIn
   } catch (error) {
-    if (!shift.closing.signal.aborted) shift.options.log.error({ err: error, job: job.id }, 'task not recorded; it will run again')
+    if (!state.closing.signal.aborted) state.options.log.error({ err: error, job: job.id }, 'task not recorded; it will run again')
     return 0
   }
 }
@@ -104,38 +103,38 @@ interface TaskJob extends JobPlace {
   readonly task: Task
 }
 
-/** @returns undefined for the job that stands for its batch */
+/** @returns undefined for the parent job of a batch */
 function readTask ({ id, json }: HeldJob): TaskJob | undefined {
   const task = JSON.parse(json.data) as Task
   return json.name === BATCH_JOB && task.taskId === undefined ? undefined : { ...placeOf(id), task }
 }
 
-/** @returns undefined when there is nothing to record, as the task has its result */
-async function attempt (shift: Shift, { batchId, index, task }: TaskJob, job: HeldJob['json']): Promise<TaskEnd | undefined> {
-  const { options, options: { records }, gate } = shift
+/** @returns undefined when the task already has its result */
+async function attempt (state: WorkerState, { batchId, index, task }: TaskJob, job: HeldJob['json']): Promise<TaskEnd | undefined> {
+  const { options, options: { records }, semaphore } = state
   const alone = job.stalledCounter >= SUSPECT_AFTER
-  const leave = await gate.enter(alone)
+  const release = await semaphore.acquire(alone)
   try {
-    expectOpen(shift)
-    const state = await records.begin(batchId, { index, alone })
-    if (state === Begin.Settled) return undefined
-    if (state === Begin.KilledBefore) return { result: loseTask(bookOf(options, batchId), index, task.taskId), retryIn: undefined }
-    expectOpen(shift)
-    return await run(shift, { batchId, index, task }, job.attemptsStarted, alone)
+    expectOpen(state)
+    const answer = await records.begin(batchId, { index, alone })
+    if (answer === Begin.Settled) return undefined
+    if (answer === Begin.KilledBefore) return { result: failLostTask(bookOf(options, batchId), index, task.taskId), retryIn: undefined }
+    expectOpen(state)
+    return await run(state, { batchId, index, task }, job.attemptsStarted, alone)
   } finally {
-    leave()
+    release()
   }
 }
 
-async function run (shift: Shift, { batchId, index, task }: TaskJob, attempt: number, alone: boolean): Promise<TaskEnd> {
-  const { options: { records, runTask, logOf }, running } = shift
+async function run (state: WorkerState, { batchId, index, task }: TaskJob, attempt: number, alone: boolean): Promise<TaskEnd> {
+  const { options: { records, runTask, logOf }, running } = state
   const one: Running = { batchId, index, canceller: createCanceller() }
   running.add(one)
   try {
     const end = await runTask(task, { batchId, index, attempt, log: logOf(batchId), canceller: one.canceller })
-    if (shift.closing.signal.aborted && one.canceller.reason !== undefined) {
+    if (state.closing.signal.aborted && one.canceller.reason !== undefined) {
       if (alone) await records.handBack(batchId, index)
-      expectOpen(shift)
+      expectOpen(state)
     }
     return end
   } finally {
@@ -143,7 +142,7 @@ async function run (shift: Shift, { batchId, index, task }: TaskJob, attempt: nu
   }
 }
 
-function expectOpen ({ closing }: Shift): void {
+function expectOpen ({ closing }: WorkerState): void {
   if (closing.signal.aborted) throw serverClosing()
 }
 
@@ -151,35 +150,35 @@ function bookOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: string): Fa
   return { log: logOf(batchId), request: null, onItemError }
 }
 
-function loseTask (book: FailureBook, index: number, taskId: Key): TaskResult {
+function failLostTask (book: FailureBook, index: number, taskId: Key): TaskResult {
   const lost = taskLost('each process that it ran in has died')
   noteFailure(book, toFailure(lost), lost, index, taskId)
   return tasks.fail(taskId, toFailure(lost))
 }
 
-async function record (shift: Shift, { batchId, index }: TaskJob, result: TaskResult): Promise<void> {
-  const { options: { records, log }, closing } = shift
-  const text = writeWithin(shift.options, batchId, index, result)
+async function record (state: WorkerState, { batchId, index }: TaskJob, result: TaskResult): Promise<void> {
+  const { options: { records, log }, closing } = state
+  const text = writeLimited(state.options, batchId, index, result)
   while (true) {
     try {
       await records.settle(batchId, index, text)
       return
     } catch (error) {
-      expectOpen(shift)
+      expectOpen(state)
       log.error({ err: error, batchId, index }, 'result not recorded yet')
-      await setTimeout(LOOK_INTERVAL, undefined, { signal: closing.signal })
+      await setTimeout(POLL_INTERVAL, undefined, { signal: closing.signal })
     }
   }
 }
 
-function writeWithin (options: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
+function writeLimited (options: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
   const book = bookOf(options, batchId)
   const text = writeResult({ index, result }, book)
   return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, book)
 }
 
-/** Stops what has got a result elsewhere, as by being cancelled. */
-async function look ({ options: { records }, running }: Shift): Promise<void> {
+/** Stops tasks that have their result from elsewhere, for example because they were cancelled. */
+async function stopSettled ({ options: { records }, running }: WorkerState): Promise<void> {
   const batchIds = new Set([...running].map(({ batchId }) => batchId))
   await Promise.all([...batchIds].map(async batchId => {
     const ones = [...running].filter(one => one.batchId === batchId)

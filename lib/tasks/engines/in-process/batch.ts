@@ -2,7 +2,8 @@
 import type { TaskResult } from '../../../../schemas/index.js'
 import { createRecord, type BatchRecord } from './record.js'
 import { createRun, type BatchRun } from './run.js'
-import type { EngineHost, NewBatch, PlacedResult } from '../../engine.js'
+import type { Gate } from '../../../core/settle/pool.js'
+import type { EngineHost, NewBatch } from '../../engine.js'
 import type { Keepable } from './store.js'
 
 /** A batch that runs or has ended. */
@@ -11,23 +12,21 @@ export interface Entry extends Keepable {
   readonly run: BatchRun
   /** Resolves when every task has its result. */
   readonly ended: Promise<void>
-  /** Notes what has failed already, and starts the rest. */
-  begin (invalid: readonly PlacedResult[]): void
+  /** Records what has failed already, and starts the rest. */
+  begin (batch: NewBatch): void
 }
 
 /** What an entry tells its engine, or asks of it. */
 export interface EntryEvents {
   /** Whether a result of so many bytes can be kept. */
   makeRoom (bytes: number): boolean
-  /** A task may start. */
-  onReady (): void
   onResult (): void
   /** Called after the last result, with the bytes of the tasks, which need not be kept any more. */
   onEnd (taskBytes: number): void
 }
 
-export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: EngineHost, events: EntryEvents): Entry {
-  const { makeRoom, onReady, onResult, onEnd } = events
+export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: EngineHost, gate: Gate, events: EntryEvents): Entry {
+  const { makeRoom, onResult, onEnd } = events
   const record = createRecord(batch, makeRoom, onItemError)
   const { onEnd: tellEnd } = batch
   const taskBytes = batch.keep ? Buffer.byteLength(JSON.stringify(batch.tasks)) : 0
@@ -43,7 +42,7 @@ export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: 
     resolve()
   }
 
-  const run = createRun(batch, { runTask, concurrency: limits.concurrency, onReady, onResult: settle })
+  const run = createRun(batch, { runTask, concurrency: limits.concurrency, gate, onResult: settle })
   return {
     batchId: batch.batchId,
     bytes: taskBytes,
@@ -51,9 +50,9 @@ export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: 
     record,
     run,
     ended,
-    begin (invalid) {
+    begin ({ invalid, tasks }) {
       for (const { index, result } of invalid) settle(index, result)
-      onReady()
+      run.start(tasks)
     }
   }
 }

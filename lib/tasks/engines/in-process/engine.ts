@@ -1,11 +1,11 @@
 // The engine that runs tasks in this process, and forgets them with it.
 import { checkMembers, membersOf } from '../../../core/options.js'
 import { checkInteger } from '../../../core/settle/options.js'
-import { within } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/timeout.js'
 import { EngineUnavailable, notRun, QueueFull, toFailure } from '../../../errors.js'
 import { createEntry, type Entry } from './batch.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../../engine.js'
-import { createHints, type Hints } from '../notifications.js'
+import { createNotifications, type Notifications } from '../notifications.js'
 import { createStore, type Store } from './store.js'
 import { createScheduler, type Scheduler } from './scheduler.js'
 
@@ -30,7 +30,7 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
   checkInteger('inProcess.maxBatches', maxBatches, 1)
   checkInteger('inProcess.maxBytes', maxBytes, 1)
 
-  const hints = createHints()
+  const notifications = createNotifications()
   let inside: Inside | undefined
   let isClosing = false
   const started = (): Inside => {
@@ -41,12 +41,12 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
   return {
     start (host) {
       const kept = createStore<Entry>({ maxBatches, maxBytes, ttl: host.limits.ttl })
-      inside = { host, hints, kept, scheduler: createScheduler(host.limits.maxRunning), passing: new Map(), active: new Set() }
+      inside = { host, notifications, kept, scheduler: createScheduler(host.limits.maxRunning), passing: new Map(), active: new Set() }
     },
     async submit (batch) {
       if (isClosing) throw new EngineUnavailable('the server is closing')
       expectRoom(started(), batch)
-      admit(started(), batch).begin(batch.invalid)
+      admit(started(), batch).begin(batch)
     },
     async find (batchId) {
       const found = find(started(), batchId)
@@ -69,7 +69,7 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
       started().passing.delete(batchId)
       started().kept.remove(batchId)
     },
-    watch: hints.watch,
+    watch: notifications.watch,
     async close (grace) {
       isClosing = true
       if (inside !== undefined) await endAll(inside, grace)
@@ -80,7 +80,7 @@ export function inProcess (options: InProcessOptions = {}): TaskEngine {
 /** What an engine has in it once it is started. */
 interface Inside {
   readonly host: EngineHost
-  readonly hints: Hints
+  readonly notifications: Notifications
   /** Batches that clients come back for. */
   readonly kept: Store<Entry>
   /** Batches of which the request waits for the end. */
@@ -106,17 +106,16 @@ function expectRoom ({ active, host: { limits: { maxQueued } } }: Inside, batch:
   if (waiting > maxQueued) throw new QueueFull(maxQueued, waiting)
 }
 
-function admit ({ host, hints, kept, passing, active, scheduler }: Inside, batch: NewBatch): Entry {
+function admit ({ host, notifications, kept, passing, active, scheduler }: Inside, batch: NewBatch): Entry {
   const { batchId, keep } = batch
-  const entry = createEntry(batch, host, {
+  const entry = createEntry(batch, host, scheduler.openGate(), {
     makeRoom: bytes => kept.grow(entry, bytes),
-    onReady: () => scheduler.wake(entry.run),
     // Nobody follows a batch of which the request waits for the end.
-    onResult: keep ? () => hints.give(batchId, 'result') : () => {},
+    onResult: keep ? () => notifications.notify(batchId, 'result') : () => {},
     onEnd (taskBytes) {
       active.delete(entry)
       if (keep) kept.finish(entry, taskBytes)
-      hints.give(batchId, 'end')
+      notifications.notify(batchId, 'end')
     }
   })
   if (keep) kept.add(entry)
@@ -127,7 +126,7 @@ function admit ({ host, hints, kept, passing, active, scheduler }: Inside, batch
 
 async function endAll ({ active, kept }: Inside, grace: number): Promise<void> {
   const ended = Promise.all([...active].map(entry => entry.ended))
-  await within(ended, grace)
+  await waitAtMost(ended, grace)
   for (const { run } of [...active]) run.cancel(toFailure(notRun('Server closing')))
   await ended
   kept.close()

@@ -1,91 +1,55 @@
-// Whose turn it is: batches take turns, one task each, so that a short one need not wait for a long one.
-import { setImmediate } from 'node:timers'
-import { TURN_AFTER } from '../../../core/settle/yield.js'
+// Shares the slots of one process among batches: they take turns, one attempt each, so that a short batch need not wait for a long one.
+import type { Gate } from '../../../core/settle/pool.js'
 
-/** A batch with tasks to run. */
-export interface Runnable {
-  /** Whether it has a task that may start now. */
-  isReady (): boolean
-  /** Starts one in a slot of its own, and the next one there as long as the slots let it. */
-  start (slots: Slots): void
-}
-
-/** What a batch has its slots from. */
-export interface Slots {
-  /** Whether the batch may start another task, if it has one, where one of it has ended. */
-  mayGoOn (batch: Runnable): boolean
-  /** Gives a slot back. */
-  free (batch: Runnable): void
-}
-
-/** Shares the slots of one process among batches. */
+/** Gives each batch a gate of its own. */
 export interface Scheduler {
-  /** Gives a batch its turns, now and whenever a slot is free, as long as it is ready; call it again when it is so again. */
-  wake (batch: Runnable): void
+  openGate (): Gate
 }
 
-/** How many tasks start, or could have, between two looks at the clock. */
-const LOOK_AFTER = 8
+/** The attempts of one batch that wait for a slot, the first in front: what lets each of them in. */
+type Line = (() => void)[]
 
-/** @param maxRunning how many tasks of all batches run at a time */
+/** @param maxRunning how many attempts of all batches run at a time */
 export function createScheduler (maxRunning: number): Scheduler {
-  // Not a Set: one that is renewed would keep what was in it, until the next full collection, for what came after it.
-  const ring: Runnable[] = []
+  /** The lines of the batches that wait; the one in front is next. */
+  const lines = new Set<Line>()
   let running = 0
-  let started = 0
-  /** When the event loop had its last turn; undefined when it has had one since a task was started. */
-  let turned: number | undefined
-  let isBusy = false
 
-  function wake (batch: Runnable): void {
-    if (!ring.includes(batch)) ring.push(batch)
-    if (!isBusy) startSome()
+  function letIn (line: Line): void {
+    running++
+    line.shift()!()
   }
 
-  function startSome (): void {
-    isBusy = true
-    while (ring.length > 0 && running < maxRunning) {
-      if (isOver()) return giveTurn()
-      // At the end again if it has more, behind those that wait.
-      const batch = ring.shift()!
-      if (!batch.isReady()) continue
-      ring.push(batch)
-      running++
-      noteStart()
-      batch.start(slots)
-    }
-    isBusy = false
-  }
-
-  /** Whether others are to have their turn of the event loop. */
-  function isOver (): boolean {
-    return started % LOOK_AFTER === 0 && turned !== undefined && performance.now() - turned > TURN_AFTER
-  }
-
-  /** Goes on when they have had it. */
-  function giveTurn (): void {
-    setImmediate(startSome)
-  }
-
-  function noteStart (): void {
-    started++
-    if (turned !== undefined) return
-    turned = performance.now()
-    setImmediate(() => { turned = undefined })
-  }
-
-  const slots: Slots = {
-    mayGoOn (batch) {
-      const isAlone = ring.length === 0 || (ring.length === 1 && ring[0] === batch)
-      if (!isAlone || isOver()) return false
-      noteStart()
-      return true
-    },
-    free (batch) {
-      running--
-      wake(batch)
+  /** A batch that waits on goes to the end. */
+  function fillSlots (): void {
+    for (const line of lines) {
+      if (running >= maxRunning) return
+      lines.delete(line)
+      letIn(line)
+      if (line.length > 0) lines.add(line)
     }
   }
 
-  return { wake }
+  return {
+    openGate () {
+      const line: Line = []
+      return {
+        enter () {
+          return new Promise(resolve => {
+            line.push(resolve)
+            lines.add(line)
+            fillSlots()
+          })
+        },
+        leave () {
+          running--
+          fillSlots()
+        },
+        open () {
+          lines.delete(line)
+          while (line.length > 0) letIn(line)
+        }
+      }
+    }
+  }
 }

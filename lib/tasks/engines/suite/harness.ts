@@ -1,11 +1,11 @@
-// How the checks of an engine are made.
+// Runs the checks of an engine against one engine.
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { tasks, type TaskResult } from '../../../../schemas/index.js'
 import { ItemError } from '../../../errors.js'
 import type { TaskDefinition } from '../../definition.js'
 import type { BatchInfo, EngineHost, EngineLimits, NewBatch, SettledTask, TaskEngine } from '../../engine.js'
-import { plainLogger } from '../bullmq/console-logger.js'
+import { createConsoleLogger } from '../console-logger.js'
 import { createTaskRunner, type Task } from '../../run-task.js'
 
 /** An engine, and how to get one for each check. */
@@ -37,7 +37,7 @@ interface Setup extends Partial<EngineLimits> {
 
 const LIMITS: EngineLimits = { concurrency: 16, maxRunning: 64, maxQueued: 100_000, ttl: 60_000 }
 
-const silent = plainLogger()
+const silent = createConsoleLogger()
 
 function hostOf ({ handlers = {}, timeout = 30_000, retries = 0, ...limits }: Setup): EngineHost {
   const definitions = Object.fromEntries(Object.entries({ ...basic, ...handlers }).map(([type, handler]) => [type, { handler }]))

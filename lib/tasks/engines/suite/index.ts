@@ -1,4 +1,4 @@
-// What every engine must do, as checks that any test runner can run. An entry point of its own.
+// The conformance checks for engines, for any test runner. A separate entry point.
 import { lifeChecks } from './life-checks.js'
 import { peerChecks } from './peer-checks.js'
 import { runChecks } from './run-checks.js'

@@ -1,4 +1,4 @@
-// Checks of an engine: the life of a batch, from its submission to its end.
+// Checks the life of a batch, from its submission to its end.
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { notRun, toFailure } from '../../../errors.js'

@@ -1,4 +1,4 @@
-// Checks of an engine that several processes share. They pass where there is no second one.
+// Checks engines that several processes share. Other engines pass them.
 import assert from 'node:assert/strict'
 import { abortsOf, allSettled, batchOf, checkPeers, expectFailure, infoOf, outputsOf, repeat, resultsOf, startsOf, until, type EngineCheck } from './harness.js'
 

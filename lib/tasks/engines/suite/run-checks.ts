@@ -1,4 +1,4 @@
-// Checks of an engine: how tasks run, and what becomes of them.
+// Checks how an engine runs tasks and which results they get.
 import assert from 'node:assert/strict'
 import { tasks } from '../../../../schemas/index.js'
 import { ItemError, toFailure } from '../../../errors.js'

@@ -1,4 +1,4 @@
-// What is left of an engine and of a worker on BullMQ when they have closed: nothing, whatever became of Redis.
+// A closed BullMQ engine or worker leaves no timer, socket or listener, whatever happened to Redis.
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
@@ -88,7 +88,7 @@ for (const [fate, befall] of Object.entries(FATES)) {
   }
 }
 
-t.test('nothing is left when what is there instead of Redis does not answer', { skip }, async t => {
+t.test('closes completely when the server at Redis\'s address does not answer', { skip }, async t => {
   const { server, close } = await openWithRedis(t, 1)
 
   await server.kill()
@@ -101,7 +101,7 @@ t.test('nothing is left when what is there instead of Redis does not answer', { 
   await waitFor('all to be ended', () => held().length === 0)
 })
 
-t.test('nothing is left when Redis was never there', async t => {
+t.test('closes completely when Redis was never there', async t => {
   await isQuiet()
   const both = openBoth({ host: '127.0.0.1', port: await freePort() })
   await both.start()

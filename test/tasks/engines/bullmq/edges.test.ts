@@ -1,4 +1,4 @@
-// The BullMQ engine where Redis fails it between two steps, and what it does with tasks that may kill.
+// The BullMQ engine when Redis fails between two steps, and with tasks that end their process.
 import t, { type Test } from 'tap'
 import { bullmq, createWorker, type WorkerOptions } from '../../../../lib/tasks/engines/bullmq/index.js'
 import { Redis } from 'ioredis'
@@ -42,7 +42,7 @@ const blame = (redis: Redis, batchId: string, index: number, deaths: number) => 
 
 const isAccepting = (batchId: string) => (sent: string) => sent.includes(batchId) && sent.includes(`\r\n${LEASE}\r\n`)
 
-t.test('a batch of which Redis has not said that it is taken is refused, and does not run later', { skip }, async t => {
+t.test('a batch that Redis has not confirmed is refused and does not run later', { skip }, async t => {
   const server = await startServer(t)
   const { port, holdAt, cut } = await startProxy(t, server.port)
   const redis = server.client()
@@ -154,7 +154,7 @@ t.test('a task that has got its result while it was on its way to a worker does 
   t.match(await engine.results(batch.batchId), [{ status: 'failed', code: 'CANCELLED' }])
 })
 
-t.test('a task that processes have died with runs alone', { skip }, async t => {
+t.test('a task whose processes died runs alone', { skip }, async t => {
   const server = await startServer(t)
   const engine = await openEngine(t, server)
   const batch = batchOf(repeat(12, 'count'))
@@ -181,7 +181,7 @@ t.test('a task that processes have died with runs alone', { skip }, async t => {
   t.strictSame(seen, [1])
 })
 
-t.test('a task that runs alone and does not end before its worker closes is not to blame', { skip }, async t => {
+t.test('a task that runs alone when its worker closes is not blamed', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const engine = await openEngine(t, server)
@@ -197,7 +197,7 @@ t.test('a task that runs alone and does not end before its worker closes is not 
   t.strictSame(await resultsOf(t, engine, batch), completed(1))
 })
 
-t.test('a task that was alone when its process died is given up by the next, which says so', { skip }, async t => {
+t.test('a task that was alone when its process died fails as TASK_LOST', { skip }, async t => {
   const server = await startServer(t)
   const { log, said } = listen()
   const engine = await openEngine(t, server)
@@ -225,7 +225,7 @@ t.test('a worker that does not know a type of task fails such tasks alone, as no
   ])
 })
 
-t.test('without a logger a worker says on the console what went wrong', { skip }, async t => {
+t.test('without a logger a worker writes errors to the console', { skip }, async t => {
   const server = await startServer(t)
   const engine = await openEngine(t, server)
   const { args } = t.capture(console, 'error', () => {})
@@ -238,7 +238,7 @@ t.test('without a logger a worker says on the console what went wrong', { skip }
   t.match(args()[0], [{ err: { message: 'hunter2' }, key: 't0', index: 0 }])
 })
 
-t.test('a batch that only its own process waits for stays as long as that lives', { skip }, async t => {
+t.test('a batch that only its own process waits for lives as long as the process', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const engine = await openEngine(t, server)
@@ -257,7 +257,7 @@ t.test('a batch that only its own process waits for stays as long as that lives'
   t.equal(await engine.find(batch.batchId), undefined)
 })
 
-t.test('who watches the same batch hears the same, also of what was said while Redis could not be heard', { skip }, async t => {
+t.test('all watchers of a batch are notified, also after Redis was unreachable', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const engine = await openEngine(t, server)
@@ -275,7 +275,7 @@ t.test('who watches the same batch hears the same, also of what was said while R
   stops[0]!()
 })
 
-t.test('more batches than loggers are remembered', { skip }, async t => {
+t.test('batches keep working when their loggers are no longer kept', { skip }, async t => {
   const server = await startServer(t)
   const engine = await openEngine(t, server, { worker: true })
   await Promise.all(Array.from({ length: 1_001 }, () => engine.submit(batchOf([], { total: 0 }))))
@@ -295,7 +295,7 @@ t.test('a connection of the app is not used itself', { skip }, async t => {
   t.match(await engine.find(batch.batchId), { summary: { pending: 1 } })
 })
 
-t.test('a Redis that is there and cannot work is said to be so; a mistake stays one', { skip }, async t => {
+t.test('a Redis that cannot work is reported as unavailable; a programming mistake is not', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const engine = await openEngine(t, server)
@@ -316,7 +316,7 @@ t.test('an engine that has not been started says so, and can be closed', async t
   await engine.close(0)
 })
 
-t.test('the end of a batch is told of in the process that has taken it, wherever its tasks have run', { skip }, async t => {
+t.test('the end of a batch is reported in the process that took it, wherever its tasks ran', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const engine = await openEngine(t, server)
@@ -338,7 +338,7 @@ t.test('the end of a batch is told of in the process that has taken it, wherever
   t.equal(ends.length, 1)
 })
 
-t.test('an end that cannot be told of is logged', { skip }, async t => {
+t.test('an end that cannot be reported is logged', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const { log, said } = listen()
@@ -348,5 +348,5 @@ t.test('an end that cannot be told of is logged', { skip }, async t => {
   for (const key of await redis.keys(`test:*${batch.batchId}*`)) await redis.set(key, 'something else')
   await redis.publish(`test:hint:end:${batch.batchId}`, '')
 
-  await waitFor('it to be said', () => said.includes('the end of the batch cannot be told of'))
+  await waitFor('it to be said', () => said.includes('the end of the batch cannot be reported'))
 })

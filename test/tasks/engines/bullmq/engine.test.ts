@@ -1,4 +1,4 @@
-// The BullMQ engine: what it does across processes, what it leaves in Redis, and what clients see while Redis is not there.
+// The BullMQ engine across processes, what it leaves in Redis, and what clients see without Redis.
 import t, { type Test } from 'tap'
 import { Queue } from 'bullmq'
 import Fastify from 'fastify'
@@ -82,7 +82,7 @@ t.test('a task whose time is up stops where it runs', { skip }, async t => {
   await waitFor('both attempts to be told', async () => await redis.llen('aborts') === 2)
 })
 
-t.test('a batch whose web process dies is cancelled when only that one waited for it', { skip }, async t => {
+t.test('a batch is cancelled when its web process dies and no client can come back for it', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   openWorker(t, server)
@@ -99,7 +99,7 @@ t.test('a batch whose web process dies is cancelled when only that one waited fo
   await waitFor('nothing of it to be left', async () => (await redis.keys('test:batch:*')).length === 0)
 })
 
-t.test('nothing stays in Redis for ever', { skip }, async t => {
+t.test('every key in Redis expires', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const engine = await openEngine(t, server, { worker: true }, { ttl: 300 })
@@ -135,7 +135,7 @@ t.test('a task whose job is lost fails, and only that one', { skip }, async t =>
   t.match(second, isFailed('Task lost', 'TASK_LOST')('t1'))
 })
 
-t.test('a worker that closes gives back what it could not end', { skip }, async t => {
+t.test('a closing worker gives back the tasks that it could not end', { skip }, async t => {
   const server = await startServer(t)
   const redis = server.client()
   const engine = await openEngine(t, server)
@@ -220,7 +220,7 @@ t.test('an app whose Redis dies while a client waits closes nevertheless', { ski
   t.equal((await answer).statusCode, 503)
 })
 
-t.test('options that are not what they should be are refused', async t => {
+t.test('wrong options are refused with what was expected and received', async t => {
   const connection = 'redis://127.0.0.1'
   const handlers = {}
   const code = 'FST_MULTI_STATUS_INVALID_OPTION'

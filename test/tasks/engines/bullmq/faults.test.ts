@@ -9,7 +9,7 @@ import { waitFor } from '../../../fixtures/wait.js'
 
 const skip = skipUnless(await hasRedisServer(), 'redis-server')
 
-t.test('a worker that is killed midway costs no result', { skip }, async t => {
+t.test('killing a worker midway loses no result', { skip }, async t => {
   const server = await startRedisServer()
   t.teardown(() => server.close())
   const engine = await openEngine(t, server)
@@ -26,7 +26,7 @@ t.test('a worker that is killed midway costs no result', { skip }, async t => {
   t.strictSame(await resultsOf(t, engine, batch), completed(1000))
 })
 
-t.test('a Redis that is killed midway and comes back costs no result', { skip }, async t => {
+t.test('killing and restarting Redis midway loses no result', { skip }, async t => {
   const server = await startRedisServer({ aof: true })
   t.teardown(() => server.close())
   const engine = await openEngine(t, server)

@@ -1,5 +1,5 @@
-// Tests that after a crash every file that was reported uploaded is there and whole, and no partial file is visible.
-// The environment variable KILLS sets the number of crashes.
+// Kills a server while it stores uploads: every file that was reported uploaded is there and whole, and no half of one is visible.
+// KILLS says how many times.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
@@ -9,9 +9,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
+import { nodeArgs } from '../fixtures/root.js'
 
 const KILLS = Number(process.env.KILLS ?? 50)
-const LANES = 2
+/** Servers at a time. */
+const SERVERS = 2
 const LONGEST_LIFE = 800
 
 interface Sent {
@@ -22,11 +24,11 @@ interface Sent {
 }
 
 t.test(`${KILLS} kills at random moments lose no file that was reported uploaded, and show no half of one`, async t => {
-  await Promise.all(Array.from({ length: LANES }, async () => {
+  await Promise.all(Array.from({ length: SERVERS }, async () => {
     const dir = await mkdtemp(join(tmpdir(), 'durability-'))
     t.teardown(() => rm(dir, { recursive: true }))
     const sent: Sent = { hashes: new Set(), reported: new Map() }
-    for (let kill = 0; kill < KILLS / LANES; kill++) await liveAndDie(dir, sent)
+    for (let kill = 0; kill < KILLS / SERVERS; kill++) await liveAndDie(dir, sent)
 
     const { server } = await start(dir)
     const names = await readdir(dir)
@@ -34,7 +36,7 @@ t.test(`${KILLS} kills at random moments lose no file that was reported uploaded
     const visible = new Map(await Promise.all(names.map(async name => [name, sha256(await readFile(join(dir, name)))] as const)))
     t.strictSame([...sent.reported].filter(([key, hash]) => visible.get(key) !== hash), [], 'every reported file is there and whole')
     t.strictSame([...visible.values()].filter(hash => !sent.hashes.has(hash)), [], 'every visible file is whole')
-    t.ok(sent.reported.size > KILLS / LANES, `${sent.reported.size} files were reported, ${visible.size} are visible`)
+    t.ok(sent.reported.size > KILLS / SERVERS, `${sent.reported.size} files were reported, ${visible.size} are visible`)
     await stop(server)
   }))
 })
@@ -67,8 +69,8 @@ async function uploadUntilDead (port: string, { hashes, reported }: Sent): Promi
 }
 
 async function start (dir: string): Promise<{ server: ChildProcess, port: string }> {
-  const server = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, '../../fixtures', 'upload-server.ts')], {
-    env: { PATH: process.env.PATH, UPLOAD_DIR: dir, _TAPJS_PROCESSINFO_COVERAGE_: '0' }, stdio: ['ignore', 'pipe', 'inherit']
+  const server = spawn(process.execPath, nodeArgs('test/fixtures/upload-server.ts'), {
+    env: { PATH: process.env.PATH, UPLOAD_DIR: dir }, stdio: ['ignore', 'pipe', 'inherit']
   })
   const [port] = await once(createInterface(server.stdout!), 'line') as [string]
   return { server, port }

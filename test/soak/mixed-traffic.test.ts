@@ -1,4 +1,4 @@
-// For some time, everything that clients do, and that they should not do: every answer is true, and nothing is left of it.
+// Mixed traffic, right and wrong, for some time: every answer is true, and no file, socket, timer or memory stays behind.
 // SOAK_SECONDS says for how long.
 import { once } from 'node:events'
 import { readdir } from 'node:fs/promises'
@@ -7,19 +7,19 @@ import { connect } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { createChecker } from './fixtures/answer-check.js'
-import { openEvents, readEvents } from './fixtures/events.js'
-import { createSend, KINDS, startLoadServer, type Answer, type LoadServer, type Send } from './fixtures/load.js'
-import { routesIn, type Document } from './fixtures/openapi.js'
-import { bulk, type Call, type MakeTraffic } from './fixtures/traffic.js'
-import { lines } from './fixtures/traffic-tasks.js'
-import { upload } from './fixtures/traffic-upload.js'
-import { fieldPart, filePart, FORM } from './fixtures/upload.js'
-import { waitFor } from './fixtures/wait.js'
+import { createChecker } from '../fixtures/answer-check.js'
+import { openEvents, readEvents } from '../fixtures/events.js'
+import { createSend, KINDS, startLoadServer, type Answer, type LoadServer, type Send } from '../fixtures/load.js'
+import { routesIn, type Document } from '../fixtures/openapi.js'
+import { bulk, type Call, type MakeTraffic } from '../fixtures/traffic.js'
+import { lines } from '../fixtures/traffic-tasks.js'
+import { upload } from '../fixtures/traffic-upload.js'
+import { fieldPart, filePart, FORM } from '../fixtures/upload.js'
+import { waitFor } from '../fixtures/wait.js'
 
 const MEGABYTE = 1024 * 1024
 const SECONDS = Number(process.env.SOAK_SECONDS ?? 90)
-const LANES = 8
+const CLIENTS = 8
 
 /** By operationId; what they send is mostly wrong. */
 const TRAFFIC: Record<string, MakeTraffic> = {
@@ -93,7 +93,7 @@ async function leavers ({ port }: LoadServer): Promise<void> {
   response.destroy()
 }
 
-async function lookAtRest (t: Test, server: LoadServer, dir: string) {
+async function measureAtRest (t: Test, server: LoadServer, dir: string) {
   let last = await server.look()
   await waitFor('everything to end', async () => {
     last = await server.look()
@@ -121,8 +121,8 @@ t.test(`${SECONDS} s of mixed traffic: every answer is true, and nothing is left
       leavers: async () => leavers(server)
     }
     const names = Object.keys(acts)
-    await Promise.all(Array.from({ length: LANES }, async (_, lane) => {
-      for (let turn = lane; performance.now() < end && problems.length === 0; turn++) {
+    await Promise.all(Array.from({ length: CLIENTS }, async (_, client) => {
+      for (let turn = client; performance.now() < end && problems.length === 0; turn++) {
         const name = names[turn % names.length]!
         counts[name] = (counts[name] ?? 0) + 1
         await acts[name]!().catch(error => problems.push(`${name}: ${String(error)}`))
@@ -131,9 +131,9 @@ t.test(`${SECONDS} s of mixed traffic: every answer is true, and nothing is left
   }
 
   await round(Math.max(5, SECONDS / 5))
-  const before = await lookAtRest(t, server, dir)
+  const before = await measureAtRest(t, server, dir)
   await round(SECONDS)
-  const after = await lookAtRest(t, server, dir)
+  const after = await measureAtRest(t, server, dir)
 
   t.strictSame(problems, [])
   t.ok(server.isAlive())

@@ -1,9 +1,9 @@
-// Waiting before the next try.
+// Retries requests with exponential backoff.
 
-/** A timer of 2 ** 31 ms or more fires at once. */
+/** Milliseconds. A timer of 2 ** 31 ms or more would fire at once. */
 const MAX_TIMEOUT = 2e9
 
-/** Resolves after a time; rejects with the signal's reason when it aborts. */
+/** Resolves after `ms` milliseconds; rejects with the signal's reason when it aborts. */
 export async function sleep (ms: number, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted()
   await new Promise<void>(resolve => {
@@ -18,35 +18,36 @@ export async function sleep (ms: number, signal?: AbortSignal): Promise<void> {
   signal?.throwIfAborted()
 }
 
-/** Milliseconds that a response, if there is one, asks to wait (RFC 9110 section 10.2.3); 0 when it does not. */
+/** The `Retry-After` of a response in milliseconds (RFC 9110 section 10.2.3); 0 without one. */
 export function readRetryAfter (response?: Response): number {
   const value = response?.headers.get('retry-after')
   return Math.max(0, Number(value) * 1000 || Date.parse(value!) - Date.now()) || 0
 }
 
-/** How to go on after a request that brought nothing. */
-export interface Persistence {
-  /** How many requests are sent at most. @default 6 */
+/** How to retry a request that got no results. */
+export interface BackoffOptions {
+  /** The most requests to send. @default 6 */
   maxAttempts?: number
-  /** Milliseconds before the second request, doubled for each further one; the wait is a random part of it. @default 500 */
+  /** Milliseconds before the second request, doubled for each further one. The delay is a random part of it. @default 500 */
   backoff?: number
-  /** Milliseconds that no wait exceeds; when the server asks for a longer one, no more is sent. @default 60000 */
+  /** The longest delay in milliseconds. If the server asks for a longer one, nothing more is sent. @default 60000 */
   maxDelay?: number
-  /** Ends the waiting and the request; what was called then rejects with its reason. */
+  /** Ends the delay and the request; the call then rejects with its reason. */
   signal?: AbortSignal
 }
 
-/** As much of an error as is looked at, whichever client made it. */
+/** Where the errors of HTTP clients keep their status. */
 interface RequestError { status?: number, statusCode?: number, response?: Response }
 
 /**
- * Waits as long as the server asks to, and long enough that clients which failed together do not come back together.
+ * Waits as long as the server asks to, but at least for a random delay, so that clients which failed together do not
+ * retry together.
  * @param asked milliseconds that the server asks to wait
  * @param tries how many requests have been sent
- * @returns whether another one may be sent; when not, there was no wait
+ * @returns false, without waiting, if no more requests may be sent
  */
-export async function pause (
-  asked: number, tries: number, { maxAttempts = 6, backoff = 500, maxDelay = 60_000, signal }: Persistence
+export async function backOff (
+  asked: number, tries: number, { maxAttempts = 6, backoff = 500, maxDelay = 60_000, signal }: BackoffOptions
 ): Promise<boolean> {
   if (tries >= maxAttempts || asked > maxDelay) return false
   await sleep(Math.max(asked, Math.random() * Math.min(backoff * 2 ** (tries - 1), maxDelay)), signal)
@@ -54,11 +55,11 @@ export async function pause (
 }
 
 /**
- * Tries until it works, or fails with a status code that another try would bring again.
+ * Calls `act` until it succeeds. Gives up on a status code that another attempt would get again.
  * @param tries how many requests have been sent before
  */
-export async function persist<T> (
-  act: () => Promise<T>, options: Persistence, onError?: (error: unknown) => void, tries = 0
+export async function retryWithBackoff<T> (
+  act: () => Promise<T>, options: BackoffOptions, onError?: (error: unknown) => void, tries = 0
 ): Promise<T> {
   const { signal } = options
   while (true) {
@@ -70,7 +71,7 @@ export async function persist<T> (
       onError?.(error)
       const { response, status = response?.status, statusCode = status } = Object(error) as RequestError
       const isFinal = statusCode! < 500 && ![408, 409, 425, 429].includes(statusCode!)
-      if (isFinal || !await pause(readRetryAfter(response), ++tries, options)) throw error
+      if (isFinal || !await backOff(readRetryAfter(response), ++tries, options)) throw error
     }
   }
 }
