@@ -1,7 +1,7 @@
 // Tests the disk storage: a file is whole and durable or not there, other files stay, and nothing is left behind.
 import crypto from 'node:crypto'
 import callbacks, { readdirSync, readFileSync } from 'node:fs'
-import fs, { cp, mkdir, open, readdir, readFile, readlink, rename, symlink, utimes, writeFile } from 'node:fs/promises'
+import fs, { mkdir, open, readdir, readFile, readlink, rename, symlink, utimes, writeFile } from 'node:fs/promises'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { hostname } from 'node:os'
@@ -308,14 +308,13 @@ t.test('a temporary file that is gone or cannot be removed does not stop the app
 })
 
 t.test('a second app, thread or process on the directory leaves files in progress alone', async t => {
-  const root = t.testdir({ uploads: {} })
-  const dir = join(root, 'uploads')
+  const dir = t.testdir()
   const storage = disk({ dir })
   await storage.start!()
   const sink = await storage.open(FILE)
   await sink.write(LARGE)
   await waitFor('the temporary file', async () => (await readdir(dir)).length === 1)
-  const start = await startElsewhere(root, dir)
+  const start = startElsewhere(dir)
 
   await disk({ dir }).start!()
   const [exitOfThread] = await once(new Worker(start, { eval: true, execArgv: [] }), 'exit')
@@ -328,11 +327,10 @@ t.test('a second app, thread or process on the directory leaves files in progres
   t.strictSame(await readdir(dir), [key])
 })
 
-/** A script that starts the storage. It has a copy of the code, as two compilers would confuse the lines of its coverage. */
-async function startElsewhere (root: string, dir: string): Promise<string> {
-  for (const name of ['lib', 'schemas']) await cp(join(import.meta.dirname, '../../..', name), join(root, name), { recursive: true })
-  const [tsx, module] = [import.meta.resolve('tsx/esm/api'), pathToFileURL(join(root, 'lib', 'upload', 'storage', 'disk.ts')).href].map(url => JSON.stringify(url))
-  return `import(${tsx}).then(({ tsImport }) => tsImport(${module}, ${module})).then(({ disk }) => disk({ dir: ${JSON.stringify(dir)} }).start())`
+/** A script that starts the storage. */
+function startElsewhere (dir: string): string {
+  const module = pathToFileURL(join(import.meta.dirname, '../../../lib/upload/storage/disk.js')).href
+  return `import(${JSON.stringify(module)}).then(({ disk }) => disk({ dir: ${JSON.stringify(dir)} }).start())`
 }
 
 t.test('no upload leaves a file open, whatever its outcome', { skip: process.platform !== 'linux' && 'needs /proc' }, async t => {
