@@ -83,7 +83,7 @@ export function readLines (
 interface Lines {
   /** The next line of the current chunk; null for a line that is too long; undefined at the end of the chunk. */
   next (): string | null | undefined
-  /** Reads the next chunk, unless somebody else is reading it. Resolves also when the lines are closed. */
+  /** Reads the next chunk; concurrent calls share one read. Resolves also when the lines are closed. */
   more (): Promise<void>
   /** Whether more chunks may follow. */
   isOpen (): boolean
