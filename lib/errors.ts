@@ -9,9 +9,6 @@ export const InvalidOption = createError<[string, string, string]>('FST_MULTI_ST
   'fastify-multi-status: %s must be %s; received %s', 500, TypeError)
 export const NotRegistered = createError<[string]>('FST_MULTI_STATUS_NOT_REGISTERED',
   'The bulk route %s needs fastify-multi-status; register the plugin before the route')
-export const RoutesNotGuarded = createError<[string]>('FST_MULTI_STATUS_ROUTES_NOT_GUARDED',
-  'fastify-multi-status with a batch must be registered on the root of the app, and not in a plugin of it, ' +
-  'because a batch could reach routes outside that have not opted in; the first of these: %s')
 
 // Whole requests: nothing has run, and Fastify's error handler answers.
 export const BodyNotBatch = createError<[string, string]>('FST_MULTI_STATUS_BODY_NOT_BATCH',
@@ -206,6 +203,45 @@ export const storageFailed = (cause: unknown) =>
   new ItemError('Storage failed', { code: 'STORAGE_FAILED', statusCode: 500, retryable: true, cause })
 
 // Items of /batch.
+const refuseRequest = (statusCode: number, code: string, message: string) =>
+  new ItemError(message, { code, statusCode, retryable: false })
+const refuseMember = (message: string, code: string, statusCode: number, pointer: string, detail: string) =>
+  new ItemError(message, { code, statusCode, errors: [{ pointer, detail }] })
+
+/** Cause: the URL is no path of this server. Cure: send a path with its query, without "." segments or a fragment. */
+export const invalidUrl = (why: string) =>
+  refuseRequest(400, 'INVALID_URL', `Expected a path of this server as "/contacts?page=2"; received ${why}`)
+/** Cause: the path has routes, but none for this method. Cure: use a method of the route. */
+export const methodNotAllowed = (method: string) =>
+  refuseRequest(405, 'METHOD_NOT_ALLOWED', `Method ${method.slice(0, 20)} not allowed here`)
+/** Cause: an item brings a header that it may not have. Cure: leave it out, or add it to `batch.headers.own`. */
+export const headerNotAllowed = (name: string, why = 'a request of a batch may not have it of its own') =>
+  refuseMember(`Header not allowed: ${why}`, 'HEADER_NOT_ALLOWED', 400, `#/headers/${encodeURIComponent(name.toWellFormed())}`, why)
+/** Cause: the body does not fit its method, encoding or content type. Cure: see `errors`. */
+export const invalidBody = (detail: string) => refuseMember('Invalid body', 'INVALID_BODY', 422, '#/body', detail)
+/** Cause: a reference names no earlier request or no value of its answer. Cure: see `errors`. */
+export const badReference = (pointer: string, detail: string) => refuseMember('Invalid reference', 'BAD_REFERENCE', 422, pointer, detail)
+/** Cause: no route has this path. Cure: correct the URL. */
+export const routeNotFound = () => refuseRequest(404, 'ROUTE_NOT_FOUND', 'Route not found')
+/** Cause: the route has not opted in. Cure: set `config: { batch: true }`, or name it in `batch.allow`. */
+export const routeNotAllowed = () => refuseRequest(403, 'ROUTE_NOT_ALLOWED', 'Route not allowed in a batch')
+/** Cause: an item calls the route of a batch. Cure: put its requests into the outer batch. */
+export const nestedBatch = () => refuseRequest(403, 'NESTED_BATCH', 'A batch cannot be in a batch')
+/** Cause: the route has run and answered with a stream. Cure: request it alone. */
+export const streamNotAllowed = (statusCode: number) =>
+  refuseRequest(406, 'STREAM_NOT_ALLOWED', `The route streams its answer (${statusCode}), which a batch cannot carry; request it alone`)
+/** Cause: the route has answered with a status below 200. Cure: request it alone. */
+export const upgradeNotAllowed = () =>
+  refuseRequest(426, 'UPGRADE_NOT_ALLOWED', 'The route wants another protocol, which a batch cannot speak; request it alone')
+/** Cause: the route has run, and its answer is above `batch.limits`. Cure: request it alone, or raise the limit. */
+export const answerTooLarge = (statusCode: number, limit: number, what: string) =>
+  refuseRequest(413, 'RESPONSE_TOO_LARGE', `The route has answered ${statusCode}, but a batch carries at most ${limit} bytes ${what}; request it alone`)
+/** Cause: the route has run, but Express middleware hides the body that it wrote. Cure: answer with `reply.send`, or request it alone. */
+export const answerLost = (statusCode: number) =>
+  refuseRequest(500, 'RESPONSE_LOST', `The route has run and answered ${statusCode}, but its body cannot be read here; request it alone`)
+/** Cause: a request that this one depends on has failed. Cure: send both again, if `retryable`. */
+export const failedDependency = (id: string, retryable: boolean) =>
+  new ItemError(`Not run, because ${id} failed`, { code: 'FAILED_DEPENDENCY', statusCode: 424, retryable })
 
 // What a client may know of an error.
 const INTERNAL: FailureDetail = Object.freeze({

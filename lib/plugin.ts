@@ -23,7 +23,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   const { upload, tasks, batch, docs, status, closeGrace, maxInFlight, idempotency, onItemError, prefix } = readOptions(options)
 
   // First, so that a request of a batch is judged before other hooks work for it, also before it is recorded as received.
-  if (batch !== false) guardRoutes(app, batch.allow)
+  if (batch !== false) guardRoutes(app)
   const limit = createAdmission(maxInFlight)
   receiveRequests(app, (config, request, reply) => refuseEarlyRoute(config) ?? limit(config, request, reply))
   if (docs !== false) await registerDocs(app, docs)

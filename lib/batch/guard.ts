@@ -1,10 +1,11 @@
-// Lets requests of a batch reach the routes that have opted in and no other. It is judged after routing, by the route
-// that was found, so that no way to write a URL can get around it.
+// Lets sub-requests reach the routes that have opted in, and no others. It decides after routing, by the route that was
+// found, so that no way to write a URL gets around it.
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { RoutesNotGuarded, type ItemError } from '../errors.js'
-import { BatchedMessage } from './message.js'
-import type { Passport } from './sub-request-state.js'
-import { badMethod, nestedBatch, routeNotAllowed, routeNotFound } from './errors.js'
+import { PASSENGER } from '../core/request/admission.js'
+import { methodNotAllowed, nestedBatch, routeNotAllowed, routeNotFound, streamNotAllowed, type ItemError } from '../errors.js'
 
 /** A route as `batch.allow` sees it. */
 export interface RouteInfo {
@@ -15,82 +16,171 @@ export interface RouteInfo {
   readonly config: object
 }
 
-function passportOf ({ raw }: FastifyRequest): Passport | undefined {
-  return raw instanceof BatchedMessage ? raw.passport : undefined
+/** What the app's hooks know of a sub-request, and what they find out about it. */
+export interface SubRequestState {
+  /** The request that carries the batch. */
+  readonly outer: FastifyRequest
+  readonly method: string
+  readonly url: string
+  /** Whether it stops after validation. */
+  readonly isTrial: boolean
+  /** Whether a route that says nothing of itself has opted in. */
+  readonly allow: (route: RouteInfo) => boolean
+  /** Runs when the app has ended its answer. */
+  readonly onFinish: () => void
+  /** Whether nobody waits for it any more, so that it must not begin. */
+  isOver: boolean
+  /** Its response, once the guard has seen it. */
+  response?: ServerResponse
+  /** Why it may not go on. */
+  refusal?: ItemError | undefined
+  /** What the route threw, before the app's error handler made an answer of it. */
+  error?: unknown
+  /** The body that the route has sent, unless it wrote to the raw response. */
+  payload?: string | Uint8Array | undefined
 }
 
-/** Of a batch's own route; shared by every copy of this module. */
+/** Marks a batch's own route; shared by every copy of this module. */
 export const BATCH_ROUTE = Symbol.for('fastify-multi-status.batch')
 
-/**
- * Puts the guard before every route of the app.
- * @param allow whether a route that says nothing of itself has opted in
- */
-export function guardRoutes (app: FastifyInstance, allow: (route: RouteInfo) => boolean): void {
-  const known = new WeakMap<object, ItemError | false>()
+const storage = new AsyncLocalStorage<SubRequestState | undefined>()
+const states = new WeakMap<FastifyRequest, SubRequestState>()
+/** Sub-requests that have been sent and that the guard has not seen yet. */
+const unseen = new Set<SubRequestState>()
+const guarded = new WeakSet<FastifyInstance>()
 
-  function judge (request: FastifyRequest): ItemError | false {
-    if (request.is404) return explainNotFound(app, request)
-    const { config, method, url } = request.routeOptions
-    let refusal = known.get(config)
-    if (refusal === undefined) {
-      refusal = BATCH_ROUTE in config ? nestedBatch() : !(config.batch ?? allow({ method: method!, url: url!, config })) && routeNotAllowed()
-      known.set(config, refusal)
-    }
-    return refusal
+/** Sends a sub-request with `inject`, so that the guard recognises it. */
+export async function runGuarded<T> (state: SubRequestState, inject: () => Promise<T>): Promise<T> {
+  unseen.add(state)
+  try {
+    return await storage.run(state, inject)
+  } finally {
+    unseen.delete(state)
   }
-
-  app.addHook('onRequest', function guardBatchedRequest (request, reply, next) {
-    const passport = passportOf(request)
-    if (passport === undefined) return next()
-    passport.refusal = judge(request) || undefined
-    if (passport.refusal !== undefined) return stop(reply, passport.refusal.statusCode)
-    passport.isAdmitted = true
-    next()
-  })
-  app.addHook('onError', function noteBatchedError (request, _reply, error, next) {
-    const passport = passportOf(request)
-    if (passport !== undefined) passport.error = error
-    next()
-  })
-  app.addHook('preHandler', function stopBatchedTrial (request, reply, next) {
-    const passport = passportOf(request)
-    if (passport === undefined || !passport.isTrial) return next()
-    passport.error = request.validationError
-    stop(reply, passport.error === undefined ? 204 : 400)
-  })
-  app.addHook('onReady', async () => expectGuarded(app.printRoutes({ includeMeta: ['onRequest', 'preHandler'], commonPrefix: false })))
 }
 
-/** Ends a request without a word; what is to be said of it, the batch says. */
+/** Puts the guard before every route of the app, also before those outside of the plugin in which this is registered. */
+export function guardRoutes (app: FastifyInstance): void {
+  const root = rootOf(app)
+  if (guarded.has(root)) return
+  guarded.add(root)
+  root.addHook('onRequest', function guardSubRequest (request, reply, next) {
+    const sent = storage.getStore()
+    const state = sent ?? findLost(request)
+    if (state === undefined) return next()
+    if (sent !== undefined) unseen.delete(sent)
+    admit(state, request, reply)
+    if (state.isOver || state.refusal !== undefined) return stop(reply, state.refusal?.statusCode ?? 503)
+    // Outside of the storage, so that a request which the route itself injects is none of the batch.
+    storage.run(undefined, next)
+  })
+  root.addHook('preHandler', function stopTrial (request, reply, next) {
+    const state = states.get(request)
+    if (state === undefined || !state.isTrial) return next()
+    state.error = request.validationError
+    stop(reply, state.error === undefined ? 204 : 400)
+  })
+  root.addHook('onError', function keepError (request, _reply, error, next) {
+    const state = states.get(request)
+    if (state !== undefined) state.error = error
+    next()
+  })
+  root.addHook('onSend', function keepPayload (request, reply, payload, next) {
+    const state = states.get(request)
+    if (state === undefined) return next(null, payload)
+    if (!isStream(payload)) {
+      state.payload = payload as string | Uint8Array | undefined
+      return next(null, payload)
+    }
+    state.refusal = streamNotAllowed(reply.statusCode)
+    endStream(payload)
+    next(null, null)
+  })
+}
+
+/** Fastify makes the instance of a plugin inherit from the instance around it; hooks of the outermost reach all routes. */
+function rootOf (app: FastifyInstance): FastifyInstance {
+  const parent = Object.getPrototypeOf(app) as FastifyInstance
+  return 'addHook' in parent ? rootOf(parent) : app
+}
+
+/**
+ * A hook before the guard may have lost the asynchronous context. An injected request (its socket cannot be written to)
+ * is then judged as if it were the sub-request with its method and URL.
+ */
+function findLost (request: FastifyRequest): SubRequestState | undefined {
+  if (unseen.size === 0 || 'write' in request.raw.socket) return undefined
+  return [...unseen].find(({ method, url }) => {
+    const { pathname, search } = new URL(url, 'http://localhost')
+    return method === request.method && `${pathname}${search}` === request.originalUrl
+  })
+}
+
+function admit (state: SubRequestState, request: FastifyRequest, reply: FastifyReply): void {
+  states.set(request, state)
+  state.response = reply.raw
+  state.refusal = judge(state, request)
+  Object.assign(request.raw, { [PASSENGER]: true })
+  showConnection(request.raw.socket, state.outer.raw.socket)
+  reply.raw.once('finish', state.onFinish)
+  // A route that writes after the end would otherwise end the process.
+  reply.raw.on('error', () => {})
+}
+
+function judge ({ allow }: SubRequestState, request: FastifyRequest): ItemError | undefined {
+  if (request.is404) return explainNotFound(request)
+  const { config, method, url } = request.routeOptions
+  if (BATCH_ROUTE in config) return nestedBatch()
+  const isAllowed = config.batch ?? allow({ method: method!, url: url!, config })
+  return isAllowed ? undefined : routeNotAllowed()
+}
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+
+function explainNotFound ({ method, url, server }: FastifyRequest): ItemError {
+  const path = url.split('?', 1)[0]!
+  const others = METHODS.filter(other => other !== method && server.findRoute({ method: other, url: path }) !== null)
+  return others.length > 0 ? methodNotAllowed(method) : routeNotFound()
+}
+
+/** Ends a request without a body; its result says why. */
 function stop (reply: FastifyReply, statusCode: number): void {
   reply.hijack()
   reply.raw.statusCode = statusCode
   reply.raw.end()
 }
 
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+/** What hooks look at to know who is at the other end, and by which protocol. */
+const CONNECTION = [
+  'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'destroyed', 'encrypted', 'authorized', 'authorizationError'
+] as const
+const CERTIFICATES = ['getPeerCertificate', 'getPeerX509Certificate'] as const
 
-function explainNotFound (app: FastifyInstance, { method, url }: FastifyRequest): ItemError {
-  const path = url.split('?', 1)[0]!
-  const others = METHODS.filter(other => other !== method && app.findRoute({ method: other, url: path }) !== null)
-  return others.length > 0 ? badMethod(method) : routeNotFound()
+/** Shows a sub-request the connection of its batch; `inject` itself knows the remote address only. */
+function showConnection (inner: Socket, outer: Socket): void {
+  const source = outer as unknown as Record<string, unknown>
+  const shown: Record<string, unknown> = {}
+  for (const name of CONNECTION) shown[name] = source[name]
+  for (const name of CERTIFICATES) {
+    const read = source[name]
+    if (typeof read === 'function') shown[name] = read.bind(outer)
+  }
+  Object.assign(inner, shown)
 }
 
-/** A line that names a route: its path, its methods, and perhaps its constraints. */
-const ROUTE_LINE = /\(([A-Z][A-Z, -]*)\)(?: \{.*\})?$/
+interface StreamLike {
+  pipe?: unknown
+  getReader?: unknown
+  destroy? (): void
+  cancel? (): Promise<void>
+}
 
-/**
- * Hooks do not reach routes outside of the plugin that they are in. Fastify shows such routes in no other way than in
- * the printed tree.
- * @throws FST_MULTI_STATUS_ROUTES_NOT_GUARDED
- */
-function expectGuarded (tree: string): void {
-  const lines = tree.split('\n')
-  for (const [index, line] of lines.entries()) {
-    if (!ROUTE_LINE.test(line) || line.includes('• (')) continue
-    const hooks = lines.slice(index + 1, index + 3).join('\n')
-    if (hooks.includes('guardBatchedRequest()') && hooks.includes('stopBatchedTrial()')) continue
-    throw new RoutesNotGuarded(line.replace(/^[│├└─ ]+/, ''))
-  }
+function isStream (payload: unknown): payload is StreamLike {
+  const { pipe, getReader } = Object(payload) as StreamLike
+  return typeof pipe === 'function' || typeof getReader === 'function'
+}
+
+function endStream (stream: StreamLike): void {
+  if (stream.destroy !== undefined) stream.destroy()
+  else void stream.cancel?.().catch(() => {})
 }

@@ -1,7 +1,7 @@
-// Which headers a request of a batch has: some of the whole batch's, and few of its own.
+// Decides which headers a sub-request has (some of the whole batch's, few of its own), and which of its answer are shown.
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
-import { badHeader } from './errors.js'
+import { headerNotAllowed } from '../errors.js'
 
 /** Who is asking and by which way, as far as a proxy in front says it. Always inherited, never an item's own. */
 const ADDRESS = ['host', 'forwarded', 'x-real-ip']
@@ -49,16 +49,16 @@ const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
  * The headers of one item: what it inherits, and over it what it has of its own.
  * @throws ItemError HEADER_NOT_ALLOWED for the first header that it may not have
  */
-export function ownHeaders (
+export function itemHeaders (
   inherited: IncomingHttpHeaders, given: Readonly<Record<string, string>> | undefined, allowed: ReadonlySet<string>
 ): IncomingHttpHeaders {
   const headers = { ...inherited }
   if (given === undefined) return headers
   for (const [written, value] of Object.entries(given)) {
     const name = written.toLowerCase()
-    if (!NAME.test(name)) throw badHeader(written, 'it is no name of a header')
-    if (!allowed.has(name) && (isForbidden(name) || inherited[name] !== value)) throw badHeader(written)
-    if (!VALUE.test(value)) throw badHeader(written, 'its value has characters that a header cannot have')
+    if (!NAME.test(name)) throw headerNotAllowed(written, 'it is no name of a header')
+    if (!allowed.has(name) && (isForbidden(name) || inherited[name] !== value)) throw headerNotAllowed(written)
+    if (!VALUE.test(value)) throw headerNotAllowed(written, 'its value has characters that a header cannot have')
     headers[name] = value
   }
   return headers

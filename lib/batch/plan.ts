@@ -1,9 +1,8 @@
-// Which request of a batch has to wait for which.
+// Plans a batch: which request waits for which, and when each may begin.
 import type { BatchedRequest } from '../../schemas/index.js'
 import type { Batch } from '../core/items/batch.js'
-import { BadDependency } from '../errors.js'
+import { BadDependency, badReference } from '../errors.js'
 import { fillBody, fillUrl, mayRefer, type Read, type Reference } from './references.js'
-import { badReference } from './errors.js'
 
 /** One valid request of a batch, and what it waits for. */
 export interface Step {
@@ -46,7 +45,7 @@ function expectEarlier (own: string, id: string, place: number, placeOf: Readonl
 
 function findReferences (item: BatchedRequest, place: number, placeOf: ReadonlyMap<string, number>) {
   const references: Reference[] = []
-  const note: Read = reference => {
+  const record: Read = reference => {
     const other = placeOf.get(reference.id)
     if (other === undefined || other >= place) {
       throw badReference(reference.at, `must name a request before this one; received ${JSON.stringify(reference.id)}`)
@@ -55,8 +54,8 @@ function findReferences (item: BatchedRequest, place: number, placeOf: ReadonlyM
     return 'value'
   }
   try {
-    fillUrl(item.url, note)
-    fillBody(item.body, note)
+    fillUrl(item.url, record)
+    fillBody(item.body, record)
     return { references, problem: undefined }
   } catch (problem) {
     return { references: [], problem }

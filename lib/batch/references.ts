@@ -1,6 +1,6 @@
-// What a request takes from the answer of an earlier one: `{1.contactId}` in its URL, {"$from":"1"} in its body.
+// Fills in what a request takes from the answer of an earlier one: `{1.contactId}` in its URL, {"$from":"1"} in its body.
 import { typeOf } from '../core/items/validator.js'
-import { badReference } from './errors.js'
+import { badReference } from '../errors.js'
 
 /** A place in the answer of an earlier request. */
 export interface Reference {

@@ -4,15 +4,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import { batch as contract, BatchedRequest } from '../../schemas/index.js'
 import { readPreferences } from '../core/request/preferences.js'
 import { BatchNotRun, InvalidItems } from '../errors.js'
-import type { Journey } from './sub-request.js'
 import { BATCH_ROUTE } from './guard.js'
 import { inheritHeaders } from './headers.js'
-import { ConnectionView } from './message.js'
 import type { BatchSettings } from './options.js'
 import { planBatch, type Step } from './plan.js'
-import { runBatch, type RunOptions } from './run.js'
-import { watchRunning } from './running.js'
-import { findProblems } from './strict.js'
+import { findProblems, runBatch, type RunOptions } from './run.js'
+import type { BatchContext } from './sub-request.js'
 
 const DESCRIPTION = 'Every request goes through the same routing, authorization, validation and limits as one of its own, ' +
   'and gets its own result, in request order. Only routes that have opted in can be reached.\n\n' +
@@ -49,38 +46,36 @@ export function batchRoute (settings: BatchSettings): RouteOptions {
       tags: ['batch'],
       body: Type.Object({ requests: Type.Array(BatchedRequest, { minItems: 1, maxItems }) }, { examples: [EXAMPLE] })
     },
-    handler: (request, reply) => carry(request, reply, settings)
+    handler: (request, reply) => answerBatch(request, reply, settings)
   }
 }
 
-async function carry (request: FastifyRequest, reply: FastifyReply, settings: BatchSettings): Promise<FastifyReply> {
+async function answerBatch (request: FastifyRequest, reply: FastifyReply, settings: BatchSettings): Promise<FastifyReply> {
   const batch = request.multiStatusBatch!
   const plan = planBatch(batch)
-  const journey = beginJourney(request, settings)
+  const context = createContext(request, settings)
   const options = { concurrency: settings.concurrency, signal: reply.batchSignal() }
-  options.signal.addEventListener('abort', () => journey.running.stopAll())
-  if (readPreferences(request).strict) await expectNoProblem(journey, plan, options)
-  const { results, cookies } = await runBatch(journey, plan, batch, options)
+  options.signal.addEventListener('abort', () => { for (const end of context.running) end(options.signal.reason) })
+  if (readPreferences(request).strict) await expectNoProblem(context, plan, options)
+  const { results, cookies } = await runBatch(context, plan, batch, options)
   if (cookies.length > 0) reply.header('set-cookie', cookies)
   return reply.multiStatus(results)
 }
 
-function beginJourney (outer: FastifyRequest, { inherit, own, timeout, limits }: BatchSettings): Journey {
+function createContext (outer: FastifyRequest, settings: BatchSettings): BatchContext {
   return {
-    limits,
-    app: outer.server as FastifyInstance,
-    methods: outer.server.supportedMethods,
-    inherited: inheritHeaders(outer, inherit),
-    itemHeaders: own,
-    budget: { left: limits.total },
-    connection: new ConnectionView(outer.raw.socket),
-    running: watchRunning(timeout)
+    outer,
+    settings,
+    app: outer.server,
+    inherited: inheritHeaders(outer, settings.inherit),
+    bytesLeft: settings.limits.total,
+    running: new Set()
   }
 }
 
 /** @throws FST_MULTI_STATUS_INVALID_ITEMS, 422, with the `errors` of every request that its route would refuse; or _BATCH_NOT_RUN, 503 */
-async function expectNoProblem (journey: Journey, plan: readonly Step[], options: RunOptions): Promise<void> {
-  const errors = await findProblems(journey, plan, options)
+async function expectNoProblem (context: BatchContext, plan: readonly Step[], options: RunOptions): Promise<void> {
+  const errors = await findProblems(context, plan, options)
   if (options.signal.aborted) throw new BatchNotRun((options.signal.reason as Error).message)
   if (errors.length === 0) return
   const invalid = new Set(errors.map(({ pointer }) => pointer.split('/')[2]))

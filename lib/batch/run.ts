@@ -1,14 +1,12 @@
-// Runs the requests of a batch in the order of their dependencies, independent ones concurrently.
-import type { BatchedRequest, BatchResult } from '../../schemas/index.js'
+// Runs the requests of a batch in the order of their dependencies, or tries all of them out (Prefer: handling=strict).
+import type { BatchedRequest, BatchResult, ItemProblem } from '../../schemas/index.js'
 import type { Batch } from '../core/items/batch.js'
 import { settle, type Outcome } from '../core/settle/settle.js'
-import { isItemError } from '../errors.js'
-import { prepareRequest, readAnswer, send, type Journey } from './sub-request.js'
-import type { RequestParts } from './message.js'
+import { failedDependency, isItemError, toFailure } from '../errors.js'
 import { schedule, type Schedule, type Step } from './plan.js'
 import { fillBody, fillUrl, follow, mayRefer, readWithin, type Read } from './references.js'
-import { failedDependency } from './errors.js'
-import { wordAnswer } from './result.js'
+import { formatAnswer, type Answer } from './result.js'
+import { prepareRequest, readAnswer, send, type BatchContext, type SubRequest } from './sub-request.js'
 
 /** How a batch is run. */
 export interface RunOptions {
@@ -30,7 +28,7 @@ interface Ended {
 }
 
 /** Runs the steps of a batch. It never rejects because of one of them. */
-export async function runBatch (journey: Journey, plan: readonly Step[], batch: Batch, options: RunOptions): Promise<Ran> {
+export async function runBatch (context: BatchContext, plan: readonly Step[], batch: Batch, options: RunOptions): Promise<Ran> {
   const ended = new Map<string, Ended>()
   for (const place of batch.invalid.keys()) ended.set(batch.keys[place] as string, { isSuccess: false, retryable: false })
   const cookies = new Map<Step, string[]>()
@@ -38,18 +36,18 @@ export async function runBatch (journey: Journey, plan: readonly Step[], batch: 
   async function perform (step: Step): Promise<BatchResult> {
     const { id } = step.item
     try {
-      const answer = readAnswer(journey, await send(journey, prepareStep(journey, step, ended), false))
+      const answer = readAnswer(context, await send(context, prepareStep(context, step, ended), false))
       const cookie = answer.headers['set-cookie']
       if (cookie !== undefined) cookies.set(step, [cookie].flat().map(String))
-      const result = wordAnswer(id, answer)
-      if (order !== undefined) note(order, id, endOf(result))
+      const result = formatAnswer(id, answer)
+      if (order !== undefined) record(order, id, endOf(result))
       return result
     } catch (error) {
-      if (order !== undefined) note(order, id, { isSuccess: false, retryable: isItemError(error) && error.retryable })
+      if (order !== undefined) record(order, id, { isSuccess: false, retryable: isItemError(error) && error.retryable })
       throw error
     }
   }
-  function note (order: Schedule, id: string, end: Ended): void {
+  function record (order: Schedule, id: string, end: Ended): void {
     ended.set(id, end)
     order.settled(id)
   }
@@ -86,16 +84,70 @@ async function settleInOrder (
 }
 
 /** @throws ItemError why it cannot be sent */
-function prepareStep (journey: Journey, { item, after, problem }: Step, ended: ReadonlyMap<string, Ended>): RequestParts {
+function prepareStep (context: BatchContext, { item, after, problem }: Step, ended: ReadonlyMap<string, Ended>): SubRequest {
   for (const id of after) {
     const { isSuccess, retryable } = ended.get(id)!
     if (!isSuccess) throw failedDependency(id, retryable)
   }
   if (problem !== undefined) throw problem
-  const read = readWithin(journey.limits.response, reference => follow(ended.get(reference.id)!.body, reference))
-  return prepareRequest(journey, fill(item, read))
+  const read = readWithin(context.settings.limits.response, reference => follow(ended.get(reference.id)!.body, reference))
+  return prepareRequest(context, fill(item, read))
 }
 
 function fill (item: BatchedRequest, read: Read): BatchedRequest {
   return mayRefer(item) ? { ...item, url: fillUrl(item.url, read), body: fillBody(item.body, read) } : item
+}
+
+/**
+ * Tries out every request of a batch as far as validation, and gives what is wrong, each pointer from the root of the
+ * batch's body. Of a request with references only these are checked, because its values are not known yet.
+ */
+export async function findProblems (context: BatchContext, plan: readonly Step[], options: RunOptions): Promise<ItemProblem[]> {
+  const outcomes = await settle(plan, step => tryStep(context, step), options)
+  return outcomes.flatMap((outcome, index) => {
+    const problems = outcome.status === 'fulfilled' ? outcome.value : problemsOf(outcome.reason)
+    return problems.map(({ pointer, detail }) => ({ pointer: `#/requests/${plan[index]!.place}${pointer.slice(1)}`, detail }))
+  })
+}
+
+async function tryStep (context: BatchContext, { item, hasReferences, problem }: Step): Promise<ItemProblem[]> {
+  if (problem !== undefined) throw problem
+  if (hasReferences) return []
+  const outcome = await send(context, prepareRequest(context, withoutLiterals(item)), true)
+  const { answer } = outcome
+  if (answer === undefined) throw outcome.failure
+  // A hook may answer before validation, as a cache does.
+  if (answer.statusCode < 400) return []
+  return problemsOfValidation(outcome.thrown) ?? [{ pointer: '#', detail: detailOf(item.id, answer) }]
+}
+
+function withoutLiterals (item: BatchedRequest): BatchedRequest {
+  return { ...item, body: fillBody(item.body, () => undefined) }
+}
+
+function problemsOf (thrown: unknown): ItemProblem[] {
+  const { message, errors, code } = toFailure(thrown)
+  if (errors !== undefined) return errors
+  return [{ pointer: isItemError(thrown) && code === 'METHOD_NOT_ALLOWED' ? '#/method' : '#/url', detail: message }]
+}
+
+/** In the words that its result would have had. */
+function detailOf (id: string, answer: Answer): string {
+  return (formatAnswer(id, answer) as Extract<BatchResult, { status: 'error' }>).message
+}
+
+/** What Ajv has found, by the part of the request that it has found it in. */
+interface ValidationError {
+  validation?: { instancePath?: string, message?: string }[]
+  validationContext?: string
+}
+
+function problemsOfValidation (error: unknown): ItemProblem[] | undefined {
+  const { validation, validationContext } = Object(error) as ValidationError
+  if (!Array.isArray(validation)) return undefined
+  return validation.map(({ instancePath = '', message = 'must be valid' }) => {
+    if (validationContext === 'body') return { pointer: `#/body${encodeURI(instancePath)}`, detail: message }
+    if (validationContext === 'headers') return { pointer: `#/headers${encodeURI(instancePath)}`, detail: message }
+    return { pointer: '#/url', detail: `${instancePath.slice(1)} ${message}`.trim() }
+  })
 }

@@ -1,50 +1,55 @@
-// One request of a batch through the app's own router, with everything that a request of its own goes through.
-import type { IncomingHttpHeaders } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+// Makes a sub-request of an item, sends it through the app by `app.inject`, and reads its answer.
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { FastifyInstance, FastifyRequest, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { BatchedRequest } from '../../schemas/index.js'
-import { timedOut } from '../errors.js'
-import { encodeBody } from './body.js'
-import { ownHeaders } from './headers.js'
-import { BatchedMessage, BatchedResponse, type Answer, type ConnectionView, type Listener, type RequestParts } from './message.js'
-import type { Passport } from './sub-request-state.js'
-import { answerTooLarge, badMethod, badUrl, routeNotAllowed, streamed, upgraded } from './errors.js'
-import type { Running, Traveller } from './running.js'
+import {
+  answerLost, answerTooLarge, invalidBody, invalidUrl, methodNotAllowed, routeNotAllowed, timedOut, upgradeNotAllowed
+} from '../errors.js'
+import { runGuarded, type SubRequestState } from './guard.js'
+import { itemHeaders } from './headers.js'
+import type { BatchSettings } from './options.js'
+import { JSON_TYPE, type Answer } from './result.js'
 
-/** How many bytes of answers one batch may still carry. */
-export interface Budget { left: number }
-
-/** What the requests of one batch have in common. */
-export interface Journey {
+/** What the sub-requests of one batch have in common. */
+export interface BatchContext {
   readonly app: FastifyInstance
-  /** That of the batch, as its requests see it. */
-  readonly connection: ConnectionView
-  /** That the app knows. */
-  readonly methods: readonly string[]
-  /** The headers that every one of them inherits. */
+  readonly settings: BatchSettings
+  /** The request that carries the batch. */
+  readonly outer: FastifyRequest
+  /** The headers that every sub-request inherits. */
   readonly inherited: IncomingHttpHeaders
-  /** The headers that an item may have of its own. */
-  readonly itemHeaders: ReadonlySet<string>
-  /** Bytes of one answer, and of all together. */
-  readonly limits: { readonly response: number, readonly total: number }
-  readonly budget: Budget
-  readonly running: Running
+  /** How many bytes of answers the batch may still carry. */
+  bytesLeft: number
+  /** Ends of the sub-requests that run. */
+  readonly running: Set<(reason: unknown) => void>
+}
+
+/** A request in the terms of `app.inject`. */
+export interface SubRequest {
+  readonly method: string
+  /** In origin form: path and query. */
+  readonly url: string
+  /** By names in lower case. */
+  readonly headers: IncomingHttpHeaders
+  readonly payload: string | Buffer | undefined
 }
 
 /**
- * Makes of an item what goes through the router.
+ * Makes a sub-request of an item.
  * @throws ItemError INVALID_URL, METHOD_NOT_ALLOWED, HEADER_NOT_ALLOWED, INVALID_BODY
  */
-export function prepareRequest (journey: Journey, { method = 'GET', url, headers, body, encoding }: BatchedRequest): RequestParts {
-  const verb = expectMethod(method, journey.methods)
-  const own = ownHeaders(journey.inherited, headers, journey.itemHeaders)
+export function prepareRequest (context: BatchContext, { method = 'GET', url, headers, body, encoding }: BatchedRequest): SubRequest {
+  const verb = checkMethod(method, context.app.supportedMethods)
+  const own = itemHeaders(context.inherited, headers, context.settings.own)
   const payload = encodeBody(verb, body, encoding, own)
-  return { method: verb, url: expectUrl(url), headers: own, payload }
+  return { method: verb, url: checkUrl(url), headers: own, payload }
 }
 
 /** CONNECT asks for a tunnel, and TRACE would show the headers that the batch has inherited. */
-function expectMethod (method: string, supported: readonly string[]): string {
+function checkMethod (method: string, supported: readonly string[]): string {
   const verb = method.toUpperCase()
-  if (!supported.includes(verb) || verb === 'CONNECT' || verb === 'TRACE') throw badMethod(method)
+  if (!supported.includes(verb) || verb === 'CONNECT' || verb === 'TRACE') throw methodNotAllowed(method)
   return verb
 }
 
@@ -57,124 +62,156 @@ const DOTS = /^[^?]*\/(?:\.|%2e){1,2}(?:[/?]|$)/i
 /** Also of one that references have made longer. */
 const LONGEST_URL = BatchedRequest.properties.url.maxLength!
 
-function expectUrl (url: string): string {
-  if (url.length > LONGEST_URL) throw badUrl(`one of ${url.length} characters, which is more than ${LONGEST_URL}`)
-  if (!url.startsWith('/')) throw badUrl(/^[a-z][a-z\d+.-]*:/i.test(url) ? 'an absolute URL' : 'something else')
-  if (url.startsWith('//')) throw badUrl('one of another host')
-  if (!ORIGIN_FORM.test(url)) throw badUrl('one with characters that must be percent-encoded')
-  if (DOTS.test(url)) throw badUrl('one with "." or ".." as a segment')
+function checkUrl (url: string): string {
+  if (url.length > LONGEST_URL) throw invalidUrl(`one of ${url.length} characters, which is more than ${LONGEST_URL}`)
+  if (!url.startsWith('/')) throw invalidUrl(/^[a-z][a-z\d+.-]*:/i.test(url) ? 'an absolute URL' : 'something else')
+  if (url.startsWith('//')) throw invalidUrl('one of another host')
+  if (!ORIGIN_FORM.test(url)) throw invalidUrl('one with characters that must be percent-encoded')
+  if (DOTS.test(url)) throw invalidUrl('one with "." or ".." as a segment')
   return url
 }
 
-/** What became of one request on its way: its passport, and its answer or why there is none. */
-export interface Arrival {
-  readonly passport: Passport
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
+/** Encodes the body of an item, and sets the headers that describe it. */
+function encodeBody (
+  method: string, body: unknown, encoding: 'base64' | undefined, headers: IncomingHttpHeaders
+): string | Buffer | undefined {
+  if (body === undefined) {
+    if (encoding !== undefined) throw invalidBody('must be there, as encoding is')
+    return undefined
+  }
+  if (method === 'GET' || method === 'HEAD') throw invalidBody(`must not be there, as a ${method} has none`)
+  const payload = encoding === 'base64' ? decodeBase64(body, headers) : encodeText(body, headers)
+  headers['content-length'] = String(Buffer.byteLength(payload))
+  return payload
+}
+
+function decodeBase64 (body: unknown, headers: IncomingHttpHeaders): Buffer {
+  if (typeof body !== 'string' || !BASE64.test(body)) throw invalidBody('must be base64 with its padding (RFC 4648 section 4)')
+  headers['content-type'] ??= 'application/octet-stream'
+  return Buffer.from(body, 'base64')
+}
+
+function encodeText (body: unknown, headers: IncomingHttpHeaders): string {
+  const type = headers['content-type'] ??= 'application/json'
+  if (JSON_TYPE.test(type)) return stringify(body)
+  if (typeof body !== 'string') throw invalidBody(`must be a string, as its content-type is ${type.slice(0, 80)}`)
+  return body
+}
+
+function stringify (body: unknown): string {
+  try {
+    return JSON.stringify(body)
+  } catch {
+    throw invalidBody('must not be so deep')
+  }
+}
+
+/** What came of a sub-request: its answer, or why there is none. */
+export interface SubRequestOutcome {
   readonly answer?: Answer
-  readonly error?: unknown
+  /** Why it was refused, or has no answer. */
+  readonly failure?: unknown
+  /** What the route threw, before the app's error handler made an answer of it. */
+  readonly thrown?: unknown
 }
 
 /**
- * Sends a request through the router. Each begins in a turn of its own, as requests come from sockets: what a hook puts
- * off until its promise is settled is done before the next request begins, as the counting of a rate limit.
- * @param isTrial whether only as far as validation; neither `preHandler` hooks of the route nor its handler run
+ * Sends a sub-request. Each begins in a turn of the event loop of its own, as requests from sockets do: what a hook puts
+ * off until a promise is settled is done before the next one begins, such as the counting of a rate limit.
+ * @param isTrial whether it stops after validation, before the route's `preHandler` hooks and its handler
  */
-export function send (journey: Journey, parts: RequestParts, isTrial: boolean): Promise<Arrival> {
+export async function send (context: BatchContext, request: SubRequest, isTrial: boolean): Promise<SubRequestOutcome> {
+  await nextTurn()
+  const { outer, settings, running } = context
+  const { method, url } = request
   return new Promise(resolve => {
-    const trip = new Trip(journey, parts, isTrial, resolve)
-    journey.running.add(trip)
+    let hasHead = false
+    const state: SubRequestState = { outer, isTrial, method, url, allow: settings.allow, isOver: false, onFinish }
+    const timer = setTimeout(() => end(timedOut()), settings.timeout)
+    running.add(end)
+
+    function settle (outcome: SubRequestOutcome): void {
+      clearTimeout(timer)
+      running.delete(end)
+      state.isOver = true
+      resolve(outcome)
+    }
+    function end (failure: unknown): void {
+      settle({ failure })
+      state.response?.destroy()
+    }
+    /** Behind Express, which replaces the methods by which `inject` sees an answer, its promise would stay open. */
+    function onFinish (): void {
+      setImmediate(() => { if (!hasHead && !state.isOver) settle(readBehindExpress(state)) })
+    }
+    // `inject` begins when its `then` is called, which must happen inside of the guard.
+    runGuarded(state, () => context.app.inject(toInjectOptions(request, outer)).then(async response => {
+      hasHead = true
+      settle(await readResponse(state, response, settings.limits.response))
+    })).catch(end)
   })
 }
 
-function begin (trip: Trip): void {
-  trip.begin()
+function toInjectOptions ({ method, url, headers, payload }: SubRequest, outer: FastifyRequest): InjectOptions {
+  const { remoteAddress } = outer.raw.socket
+  return {
+    method: method as 'GET',
+    url,
+    // `inject` makes up a user agent where this member is missing.
+    headers: { ...headers, 'user-agent': headers['user-agent'] },
+    payloadAsStream: true,
+    ...(payload !== undefined && { payload }),
+    ...(remoteAddress !== undefined && { remoteAddress })
+  }
 }
 
-/** A request on its way. A class, because as many closures as this has methods would cost more than the way. */
-class Trip implements Listener, Traveller {
-  readonly #journey: Journey
-  readonly #message: BatchedMessage
-  readonly #response: BatchedResponse
-  readonly #arrive: (arrival: Arrival) => void
-  readonly #start: NodeJS.Immediate
-
-  constructor (journey: Journey, parts: RequestParts, isTrial: boolean, arrive: (arrival: Arrival) => void) {
-    const passport: Passport = { isTrial, isAdmitted: false, refusal: undefined, error: undefined }
-    this.#journey = journey
-    this.#message = new BatchedMessage(journey.connection, parts, passport)
-    this.#response = new BatchedResponse(this.#message, this)
-    this.#arrive = arrive
-    this.#start = setImmediate(begin, this)
+async function readResponse (state: SubRequestState, response: LightMyRequestResponse, limit: number): Promise<SubRequestOutcome> {
+  const { statusCode, headers } = response
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response.stream() as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    size += chunk.length
+    if (size <= limit) continue
+    response.raw.res.destroy()
+    return { failure: answerTooLarge(statusCode, limit, 'of one answer') }
   }
+  const payload = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+  return toOutcome(state, response.raw.res, { statusCode, headers, payload })
+}
 
-  begin (): void {
-    try {
-      this.#journey.app.routing(this.#message, this.#response)
-    } catch (error) {
-      this.#end(undefined, error)
-    }
-  }
+/** Takes the body that an onSend hook has seen, if it is the one that was announced. */
+function readBehindExpress (state: SubRequestState): SubRequestOutcome {
+  const response = state.response!
+  const { statusCode } = response
+  const headers = response.getHeaders()
+  const payload = Buffer.from(state.payload ?? '')
+  const hasBody = state.method !== 'HEAD' && statusCode !== 204 && statusCode !== 304
+  const isComplete = payload.length === Number(headers['content-length'] ?? 0)
+  if (state.refusal === undefined && hasBody && !isComplete) return { failure: answerLost(statusCode) }
+  return toOutcome(state, response, { statusCode, headers, payload: hasBody ? payload : Buffer.alloc(0) })
+}
 
-  onAnswer (answer: Answer): void {
-    this.#end(answer, undefined)
-  }
-
-  onStream (statusCode: number): void {
-    this.#end(undefined, streamed(statusCode))
-  }
-
-  onAbort (): void {
-    const { method, url } = this.#message
-    this.#end(undefined, new Error(`${method} ${url} was ended without an answer`))
-  }
-
-  expire (): void {
-    this.#end(undefined, timedOut())
-    this.stop()
-  }
-
-  stop (): void {
-    clearImmediate(this.#start)
-    this.#message.destroy()
-    this.#response.destroy()
-  }
-
-  #end (answer: Answer | undefined, error: unknown): void {
-    this.#journey.running.delete(this)
-    this.#arrive({ passport: this.#message.passport, answer, error })
-  }
+/** A hook that answers before the guard, as a rate limit does, can refuse a sub-request but not admit it. */
+function toOutcome ({ refusal, error, response: guarded }: SubRequestState, response: ServerResponse, answer: Answer): SubRequestOutcome {
+  if (guarded !== response) return answer.statusCode < 400 ? { failure: routeNotAllowed() } : { answer }
+  return refusal === undefined ? { answer, thrown: error } : { failure: refusal }
 }
 
 /**
- * What has arrived, if a batch can carry it.
+ * Reads the answer of a sub-request, if the batch can carry it.
  * @returns the answer, whatever its status
- * @throws ItemError when it cannot, and whatever has kept the request from being answered
+ * @throws ItemError when the batch cannot, and whatever has kept the sub-request from being answered
  */
-export function readAnswer ({ limits, budget }: Journey, arrival: Arrival): Answer {
-  const answer = expectAnswer(arrival)
+export function readAnswer (context: BatchContext, { answer, failure }: SubRequestOutcome): Answer {
+  if (answer === undefined) throw failure
   const { statusCode, payload } = answer
-  if (statusCode < 200) throw upgraded()
-  const size = payload === undefined ? 0 : Buffer.byteLength(payload)
-  if (size > limits.response) throw answerTooLarge(statusCode, limits.response, 'of one answer')
-  if (size > budget.left) throw answerTooLarge(statusCode, limits.total, 'of all answers together')
-  budget.left -= size
+  const { response, total } = context.settings.limits
+  if (statusCode < 200) throw upgradeNotAllowed()
+  if (payload.length > response) throw answerTooLarge(statusCode, response, 'of one answer')
+  if (payload.length > context.bytesLeft) throw answerTooLarge(statusCode, total, 'of all answers together')
+  context.bytesLeft -= payload.length
   return answer
-}
-
-/** What answers before the guard can refuse, as a rate limit does; it cannot admit. */
-function expectAnswer ({ passport: { refusal, isAdmitted }, answer, error }: Arrival): Answer {
-  if (answer === undefined) throw error
-  if (refusal !== undefined) throw refusal
-  if (!isAdmitted && answer.statusCode < 400) throw routeNotAllowed()
-  return answer
-}
-
-/**
- * What has been found by trying out.
- * @returns undefined when the request is valid, else what is wrong with it: an error of validation, or the answer of a hook
- * @throws ItemError when there is no such answer
- */
-export function readTrial (arrival: Arrival): { invalid: unknown, answer: Answer } | undefined {
-  const answer = expectAnswer(arrival)
-  // A hook may have the answer already, as a cache.
-  return answer.statusCode < 400 ? undefined : { invalid: arrival.passport.error, answer }
 }

@@ -1,6 +1,6 @@
 // What a batch can reach, and as whom: no more than who sends it could without.
 import { once } from 'node:events'
-import { Agent, request as httpRequest } from 'node:http'
+import { Agent, request as httpRequest, ServerResponse } from 'node:http'
 import { Agent as TlsAgent, request as tlsRequest, type AgentOptions } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
@@ -140,7 +140,8 @@ t.test('streams and upgrades are refused, and a stream is ended', async t => {
 
   const { results } = await post(app, gets('/stream', '/web', '/events', '/upgrade', '/empty', '/early'))
 
-  t.strictSame(codes(results), ['STREAM_NOT_ALLOWED', 'STREAM_NOT_ALLOWED', 'STREAM_NOT_ALLOWED', 'UPGRADE_NOT_ALLOWED', 'success', 'success'])
+  t.strictSame(codes(results), ['STREAM_NOT_ALLOWED', 'STREAM_NOT_ALLOWED', 'success', 'UPGRADE_NOT_ALLOWED', 'STREAM_NOT_ALLOWED', 'success'])
+  t.equal(results[2]!.body, 'data: 1\n\ndata: 2\n\n', 'what a route writes itself is carried within the limit')
   t.match(results[0], { statusCode: 406, message: /streams its answer \(200\)/ })
   t.ok(sources[0]!.destroyed)
 })
@@ -366,21 +367,82 @@ t.test('a request of its own is none of a batch, whatever it says', async t => {
   t.match((await post(app, gets('/open'))).results, [{ status: 'success', body: {} }], 'nor is one that a route makes')
 })
 
-t.test('an app in which a batch could reach a route past the guard does not start', async t => {
+t.test('routes outside of the plugin, and routes from before it, are guarded too', async t => {
   const options = { upload: false, tasks: false, docs: false, batch: {} } as const
   const nested = Fastify()
+  let ran = 0
+  const outside = async () => { ran++; return {} }
+  await nested.register(async app => { app.get('/sibling', outside) })
+  nested.get('/outside/:id', outside)
   await nested.register(async app => { await app.register(multiStatus, options) })
-  nested.get('/outside/:id', { constraints: { host: 'a.org' } }, async () => ({}))
-  await t.rejects(async () => { await nested.ready() }, { code: 'FST_MULTI_STATUS_ROUTES_NOT_GUARDED', message: /the first of these: \/outside\/:id \(GET, HEAD\) {"host":"a.org"}$/ })
+  nested.get('/in', { config: { batch: true } }, async () => ({}))
+  const reach = async (app: FastifyInstance, ...urls: string[]) =>
+    codes((await app.inject({ method: 'POST', url: '/batch', payload: { requests: gets(...urls) } })).json().results)
+  t.strictSame(await reach(nested, '/sibling', '/outside/1', '/in'), ['ROUTE_NOT_ALLOWED', 'ROUTE_NOT_ALLOWED', 'success'])
+  t.equal(ran, 0)
 
-  const fine = Fastify()
-  fine.get('/before', async () => ({}))
-  await fine.register(async app => { app.get('/in-a-plugin', async () => ({})) })
-  await fine.register(multiStatus, { ...options, docs: {} })
-  await fine.register(async app => { app.all('/*', async () => ({})) })
-  const payload = { requests: ['/before', '/in-a-plugin', '/other'].map(url => ({ id: url.slice(1), url })) }
-  const { results } = (await fine.inject({ method: 'POST', url: '/batch', payload })).json()
-  t.strictSame(codes(results), Array(3).fill('ROUTE_NOT_ALLOWED'), 'routes from before the plugin are behind the guard too')
+  const flat = Fastify()
+  flat.get('/before', async () => ({}))
+  await flat.register(async app => { app.get('/in-a-plugin', async () => ({})) })
+  await flat.register(multiStatus, { ...options, docs: {} })
+  await flat.register(async app => { app.all('/*', async () => ({})) })
+  t.strictSame(await reach(flat, '/before', '/in-a-plugin', '/other'), Array(3).fill('ROUTE_NOT_ALLOWED'))
+})
+
+t.test('each batch decides by its own options which routes it reaches', async t => {
+  const app = Fastify()
+  for (const prefix of ['/v1', '/v2']) {
+    await app.register(async inner => {
+      await inner.register(multiStatus, { upload: false, tasks: false, docs: false, prefix, batch: { allow: [`${prefix}/*`] } })
+    })
+    app.get(`${prefix}/contacts`, async () => ({}))
+  }
+  for (const [prefix, expected] of [['/v1', ['success', 'ROUTE_NOT_ALLOWED']], ['/v2', ['ROUTE_NOT_ALLOWED', 'success']]] as const) {
+    const response = await app.inject({ method: 'POST', url: `${prefix}/batch`, payload: { requests: gets('/v1/contacts', '/v2/contacts') } })
+    t.strictSame(codes(response.json().results), expected)
+  }
+})
+
+t.test('a hook that loses the asynchronous context does not get a request past the guard', async t => {
+  const waiting: (() => void)[] = []
+  const app = await build(t, {
+    before: app => { app.addHook('onRequest', (request, _reply, next) => { if (request.url === '/batch') next(); else waiting.push(next) }) },
+    plugin: { batch: {} }
+  })
+  let ran = 0
+  app.get('/silent', async () => { ran++; return {} })
+  app.get('/open', { config: { batch: true } }, async () => ({ isOpen: true }))
+  const timer = setInterval(() => { for (const next of waiting.splice(0)) next() }, 5)
+  t.teardown(() => clearInterval(timer))
+
+  const { results } = await post(app, gets('/silent?a={"b"}'.replace(/[{}]/g, ''), '/open'))
+
+  t.match(results, [{ code: 'ROUTE_NOT_ALLOWED' }, { status: 'success', body: { isOpen: true } }])
+  t.equal(ran, 0)
+})
+
+t.test('where Express middleware replaces the methods of the response, the body comes back if it can be known', async t => {
+  const app = await build(t, {
+    before: app => {
+      // What @fastify/express does to each request.
+      app.addHook('onRequest', async (_, reply) => { Object.setPrototypeOf(reply.raw, Object.create(ServerResponse.prototype)) })
+    },
+    plugin: { batch: { timeout: 1000 } }
+  })
+  let ran = 0
+  const config = { batch: true }
+  app.get('/silent', async () => { ran++; return {} })
+  app.get('/open', { config }, async () => ({ isOpen: true }))
+  app.get('/empty', { config }, (_, reply) => reply.code(204).send())
+  app.get('/raw', { config }, (_, reply) => { reply.hijack(); reply.raw.writeHead(201, { 'content-length': 2 }).end('{}') })
+
+  const { results } = await post(app, gets('/silent', '/open', '/empty', '/raw'))
+
+  t.match(results, [
+    { code: 'ROUTE_NOT_ALLOWED' }, { status: 'success', body: { isOpen: true } }, { status: 'success', statusCode: 204 },
+    { code: 'RESPONSE_LOST', statusCode: 500, message: /has run and answered 201/ }
+  ])
+  t.equal(ran, 0)
 })
 
 t.test('options that are not what they should be are refused', async t => {
