@@ -131,8 +131,7 @@ t.test('streams and upgrades are refused, and a stream is ended', async t => {
     reply.hijack()
     reply.raw.flushHeaders()
     reply.raw.flushHeaders()
-    reply.raw.write('data: 1\n\n', 'utf8', () => reply.raw.write('data: 2\n\n'))
-    setTimeout(() => reply.raw.end(), 5)
+    reply.raw.write('data: 1\n\n', 'utf8', () => reply.raw.end('data: 2\n\n'))
   })
   app.get('/upgrade', (_, reply) => reply.code(101).send())
   app.get('/empty', (_, reply) => reply.send(Readable.from([])))
@@ -415,7 +414,7 @@ t.test('a hook that loses the asynchronous context does not get a request past t
   const timer = setInterval(() => { for (const next of waiting.splice(0)) next() }, 5)
   t.teardown(() => clearInterval(timer))
 
-  const { results } = await post(app, gets('/silent?a={"b"}'.replace(/[{}]/g, ''), '/open'))
+  const { results } = await post(app, gets('/silent?a="b"', '/open'))
 
   t.match(results, [{ code: 'ROUTE_NOT_ALLOWED' }, { status: 'success', body: { isOpen: true } }])
   t.equal(ran, 0)
@@ -424,8 +423,8 @@ t.test('a hook that loses the asynchronous context does not get a request past t
 t.test('where Express middleware replaces the methods of the response, the body comes back if it can be known', async t => {
   const app = await build(t, {
     before: app => {
-      // What @fastify/express does to each request.
-      app.addHook('onRequest', async (_, reply) => { Object.setPrototypeOf(reply.raw, Object.create(ServerResponse.prototype)) })
+      // What @fastify/express does to each response.
+      app.addHook('onRequest', async ({ url }, reply) => { if (url !== '/batch') Object.setPrototypeOf(reply.raw, ServerResponse.prototype) })
     },
     plugin: { batch: { timeout: 1000 } }
   })
