@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { generic, type AnyContract, type Key } from '../../../schemas/index.js'
-import { makeBody, textAround, plainFrame } from './chunked-body.js'
+import { makeBody, plainFrame, textAround, type Frame } from './chunked-body.js'
 import { configOf } from '../request/received.js'
 import { bookOf, noteFailure } from '../results/item-error.js'
 import { keysOfValid } from '../items/batch.js'
@@ -11,7 +11,6 @@ import { notePreference, readPreferences, varyByPrefer } from '../request/prefer
 import { reportAnswer } from '../results/report-results.js'
 import { areMany, assembleResults, followItems, wordInTurns, wordResults } from '../results/assemble.js'
 import { serializerOf, type Serialization } from '../results/serializer.js'
-import type { Frame } from '../results/sheet.js'
 import { show } from '../settle/options.js'
 import { InvalidOption, invalidResult, toFailure } from '../../errors.js'
 
@@ -141,7 +140,7 @@ function makeResults (
 ): string | Readable {
   const book = bookOf(reply)
   let refused: Set<number> | undefined
-  const serialization = serializerOf(contract, reply.server)(results, frame, {
+  const serialization = serializerOf(contract, reply.server)(results, {
     minimal,
     keys,
     onInvalid (index, key, why) {
@@ -150,7 +149,7 @@ function makeResults (
       noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
     }
   })
-  return makeBody(reply, serialization, () => {
+  return makeBody(reply, serialization, frame, () => {
     reply.header('multi-status', summarize(serialization))
     const failed = serialization.failed()
     reportAnswer(reply, { total: results.length, failed, results: () => results, contract, keys, refused })

@@ -4,6 +4,7 @@ import type { AnyContract, Key } from '../../../schemas/index.js'
 import { invalidResult, toFailure } from '../../errors.js'
 import type { Batch } from '../items/batch.js'
 import { typeOf } from '../items/validator.js'
+import { hasToJson } from './branch.js'
 import { noteFailure, type FailureBook } from './item-error.js'
 
 type Outcome = PromiseSettledResult<unknown>
@@ -101,14 +102,23 @@ function haveOnly (given: readonly unknown[], keys: ReadonlySet<unknown>, name: 
  * The key of the item wins over one in the value, because it is the client's.
  */
 function wordSuccess (value: unknown, contract: AnyContract, key: Key | null): unknown {
+  if (hasToJson(value)) return wordSuccess(value.toJSON(), contract, key)
   if (typeOf(value) !== 'object') return contract.succeed(key)
-  const { toJSON, status, [contract.key]: own } = value as { toJSON?: unknown, status?: unknown, [key: string]: unknown }
-  // A copy would lose the toJSON that makes sense of such an object, so it is left to the serializer to refuse it.
-  if (typeof toJSON === 'function') return value
+  const members = membersOf(value as object, contract)
+  const { status, [contract.key]: own } = members as { status?: unknown, [key: string]: unknown }
   // Copied only where it must be, as there may be many.
   const keyed = key === null || own === key || (own === undefined && status !== contract.failureWord)
-  const result = keyed ? value as object : { ...value as object, [contract.key]: key }
+  const result = keyed ? members : { ...members, [contract.key]: key }
   return status === contract.failureWord ? result : contract.succeed(key, result)
+}
+
+/** An object of a class has members that a copy of it would lose, as those that the class computes. */
+function membersOf (value: object, { schemas: { successes, failure } }: AnyContract): object {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return value
+  const declared = [...successes, failure].flatMap(({ properties }) => Object.keys(properties as object))
+  const computed = declared.filter(name => name in value && !(name in Object.prototype))
+  return { ...value, ...Object.fromEntries(computed.map(name => [name, (value as Record<string, unknown>)[name]])) }
 }
 
 /** Promise.allSettled's own objects have these two members and no third, so that a result with a reason is none. */

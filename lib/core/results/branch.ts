@@ -1,55 +1,162 @@
-// One branch of a contract: results with one status, and what becomes of them.
+// Compiles one branch of a contract, which is for the results with one status: the check of those that JSON.stringify may
+// write, and the slow way of the others.
 import { AjvCompiler } from '@fastify/ajv-compiler'
-import type { TSchema } from '@sinclair/typebox'
+import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
+import { Kind, type TSchema } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { AnyContract } from '../../../schemas/index.js'
-import { compileDeclared, type SharedSchemas } from './declared.js'
 import { pointerTo } from '../items/validator.js'
-import { shapeOf } from './shape.js'
-import type { SheetBranch } from './sheet-fill.js'
+import { closeSchema } from './closed-schema.js'
 
 /** Results with one status. */
-export interface Branch extends SheetBranch {
-  /** @throws when the result cannot be read */
-  serialize (result: object, minimal: boolean): Serialized
+export interface Branch {
+  readonly failed: boolean
+  /** Tells whether JSON.stringify writes of this result what the contract declares, and nothing else. May throw. */
+  fits (result: object): boolean
+  /** What is left of a result for `Prefer: return=minimal`. */
+  minimize (result: object): object
+  /** Writes any other result, as Fastify's own serializer does, and holds it against the contract. May throw. */
+  serializeSlowly (result: object, minimal: boolean): Serialized
 }
 
 /** One result in JSON; or, where it does not fit, why. */
 export type Serialized = { json: string } | { why: string }
 
+/** Schemas that others may refer to, as from `fastify.getSchemas()`. */
+export type SharedSchemas = Record<string, unknown>
+
 /** The branches of a contract, by status. */
 export function compileBranches (contract: AnyContract, shared: SharedSchemas): Map<unknown, Branch> {
-  const { successes, failure } = contract.schemas
-  const branches = new Map<unknown, Branch>(successes.map((schema, index) =>
-    [contract.successWords[index], compileBranch(schema, keyAndStatus(schema, contract.key), false, shared)]))
-  return branches.set(contract.failureWord, compileBranch(failure, failure, true, shared))
+  const { key, successWords, failureWord, schemas: { successes, failure } } = contract
+  const branches = new Map<unknown, Branch>(successes.map((schema, index) => [successWords[index], compileBranch(schema, key, false, shared)]))
+  return branches.set(failureWord, compileBranch(failure, key, true, shared))
 }
 
-function keyAndStatus (schema: TSchema, key: string): TSchema {
-  const { [key]: keySchema, status } = schema.properties as Record<string, TSchema>
-  return { type: 'object', properties: { [key]: keySchema, status }, required: [key, 'status'] } as unknown as TSchema
-}
-
-function compileBranch (schema: TSchema, minimal: TSchema, failed: boolean, shared: SharedSchemas): Branch {
+function compileBranch (schema: TSchema, key: string, failed: boolean, shared: SharedSchemas): Branch {
   const check = compileCheck(schema, shared)
-  const keepDeclared = compileDeclared(schema, shared, createChecker)
+  const minimize = (result: object) => failed ? result : pick(result, [key, 'status'])
+  const slow = new SlowWay(schema, key, check, shared)
   return {
     failed,
-    shape: shapeOf(schema),
-    minimalShape: shapeOf(minimal),
-    /** Held against the contract as what the client gets, as a Date or a function becomes something else on the way. */
-    serialize (result, isMinimal) {
-      const plain: unknown = JSON.parse(JSON.stringify(pick(schema, result)))
-      if (!check(plain)) return { why: `its members do not fit the contract: ${describe(check.errors![0]!)}` }
-      const declared = keepDeclared(plain) as object
-      return { json: JSON.stringify(isMinimal ? pick(minimal, declared) : declared) }
+    fits: compileFits(schema),
+    minimize,
+    serializeSlowly (result, minimal) {
+      const written = slow.writeAsFastify(result) ?? slow.writePlain(result)
+      if (!minimal || failed || !('json' in written)) return written
+      return { json: slow.writerFor(result, true)(result) }
     }
   }
 }
 
-/** The members that a schema names, also those that a class gives to its instances, but not those that every object has. */
-function pick ({ properties }: TSchema, object: object): object {
-  const has = (name: string) => Object.hasOwn(object, name) || !(name in Object.prototype)
-  return Object.fromEntries(Object.keys(properties as object).filter(has).map(name => [name, (object as Record<string, unknown>)[name]]))
+function compileFits (schema: TSchema): Branch['fits'] {
+  const closed = closeSchema(schema)
+  const check = TypeCompiler.Compile(closed)
+  // Whatever can be an object or a function is looked into.
+  const nested = Object.entries(closed.properties as Record<string, TSchema> | undefined ?? {})
+    .filter(([, member]) => mayBeObject(member))
+    .map(([name]) => name)
+  return result => isPlain(result) && check.Check(result) &&
+    (nested.length === 0 || nested.every(name => isPlainJson((result as Record<string, unknown>)[name])))
+}
+
+/** Whether a value that fits a closed schema can be an object, or one of the values that JSON cannot hold. */
+function mayBeObject ({ [Kind]: kind, anyOf = [] }: TSchema): boolean {
+  return kind === 'Union' ? (anyOf as TSchema[]).some(mayBeObject) : !['Null', 'Boolean', 'String', 'RegExp', 'Number', 'Integer', 'Literal', 'Never'].includes(kind)
+}
+
+/** The way of results that have undeclared members, a toJSON, accessors, dates or BigInts, or an intricate schema. */
+class SlowWay {
+  readonly #schema: TSchema
+  readonly #key: string
+  readonly #check: Check
+  readonly #shared: SharedSchemas
+  /** Compiled when they are needed, as most never are. */
+  readonly #writers = new Map<string, Write>()
+
+  constructor (schema: TSchema, key: string, check: Check, shared: SharedSchemas) {
+    this.#schema = schema
+    this.#key = key
+    this.#check = check
+    this.#shared = shared
+  }
+
+  /** What Fastify's serializer writes, where that fits the contract and says the same as the result. */
+  writeAsFastify (result: object): Serialized | undefined {
+    try {
+      const json = this.writerFor(result, false)(result)
+      const written: unknown = JSON.parse(json)
+      if (this.#check(written) && saysTheSame(written, result)) return { json }
+    } catch {
+      // Then the other way makes sense of it, or says what is wrong.
+    }
+  }
+
+  /** The same of what JSON.stringify makes of the result: it finds a toJSON everywhere, and leaves functions out. */
+  writePlain (result: object): Serialized {
+    // Without prototypes, whose methods Fastify's serializer would take for members.
+    const plain = JSON.parse(JSON.stringify(result), (_, value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.setPrototypeOf(value, null) as unknown
+      : value) as object
+    if (!this.#check(plain)) return { why: `its members do not fit the contract: ${describe(this.#check.errors![0]!)}` }
+    return this.writeAsFastify(plain) ?? { why: "Fastify's serializer cannot write what the contract says of it" }
+  }
+
+  /** Of a key that may be more than an integer, Fastify's serializer does not write a BigInt. */
+  writerFor (result: object, minimal: boolean): Write {
+    const isBig = typeof (result as Record<string, unknown>)[this.#key] === 'bigint'
+    const name = `${minimal} ${isBig}`
+    const known = this.#writers.get(name)
+    if (known !== undefined) return known
+    const { properties, required } = this.#schema as TSchema & { properties: Record<string, TSchema>, required: string[] }
+    const members = isBig ? { ...properties, [this.#key]: { type: 'integer' } } : properties
+    const both = [this.#key, 'status']
+    const write = compileWriter({
+      ...this.#schema,
+      properties: minimal ? pick(members, both) : members,
+      required: minimal ? both : required
+    }, this.#shared)
+    this.#writers.set(name, write)
+    return write
+  }
+}
+
+type Write = (value: unknown) => string
+
+function compileWriter (schema: object, shared: SharedSchemas): Write {
+  const safe = JSON.parse(JSON.stringify({ schema, shared }, leaveOutAdditionalItems)) as { schema: object, shared: SharedSchemas }
+  const compile = SerializerSelector()(safe.shared, { ajv: { validateFormats: false } })
+  return compile({ schema: safe.schema, method: '', url: '', httpStatus: '' })
+}
+
+/** Fastify's serializer writes all that is in the items behind a tuple; without this keyword it refuses them. */
+function leaveOutAdditionalItems (this: { items?: unknown }, keyword: string, value: unknown): unknown {
+  return keyword === 'additionalItems' && Array.isArray(this.items) ? undefined : value
+}
+
+/**
+ * Tells whether JSON says the same as the value that Fastify's serializer has made it of, which would also make a text of
+ * an Error and a number of a text.
+ */
+function saysTheSame (written: unknown, value: unknown): boolean {
+  // It has written the default of the schema.
+  if (value === undefined) return true
+  // In the format that the schema names.
+  if (value instanceof Date) return typeof written === 'string'
+  if (typeof value === 'bigint') return String(value) === written || Number(value) === written
+  if (hasToJson(value)) return saysTheSame(written, value.toJSON())
+  if (typeof written !== 'object') return written === value
+  if (written === null) return value === null || (typeof value === 'number' && !Number.isFinite(value))
+  if (typeof value !== 'object' || value === null || Array.isArray(written) !== Array.isArray(value)) return false
+  return Object.keys(written).every(name => saysTheSame((written as Record<string, unknown>)[name], (value as Record<string, unknown>)[name]))
+}
+
+/** Whether a value says itself what it is in JSON. */
+export function hasToJson (value: unknown): value is { toJSON (): unknown } {
+  return typeof value === 'object' && value !== null && typeof (value as { toJSON?: unknown }).toJSON === 'function'
+}
+
+function pick (object: object, names: readonly string[]): object {
+  return Object.fromEntries(names.map(name => [name, (object as Record<string, unknown>)[name]]))
 }
 
 function describe ({ instancePath, message }: CheckError): string {
@@ -64,13 +171,11 @@ export interface Check {
   readonly errors?: readonly CheckError[] | null
 }
 
-/** Makes a function that tells whether a value fits a schema. */
+/**
+ * Makes a function that tells whether a value fits a schema. Types are checked, formats are not: they are annotations in
+ * OpenAPI 3.1, and checking them costs more than all else.
+ */
 export function compileCheck (schema: object, shared: SharedSchemas): Check {
-  return createChecker(shared)(schema)
-}
-
-/** Types are checked, formats are not: they are annotations in OpenAPI 3.1, and checking them costs more than all else. */
-function createChecker (shared: SharedSchemas): (schema: object) => Check {
   const compile = AjvCompiler()(shared as Record<string, object>, {
     customOptions: {
       coerceTypes: false,
@@ -83,5 +188,17 @@ function createChecker (shared: SharedSchemas): (schema: object) => Check {
       ownProperties: true
     }
   })
-  return schema => compile({ schema } as never) as unknown as Check
+  return compile({ schema } as never) as unknown as Check
+}
+
+/** Whether an object or array is in JSON what it has itself: it has no toJSON, and no members from a class. */
+export function isPlain (value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return (prototype === Object.prototype || prototype === Array.prototype || prototype === null) && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
+}
+
+/** The same at every depth, with nothing in it that JSON cannot hold. */
+function isPlainJson (value: unknown): boolean {
+  if (typeof value !== 'object') return typeof value !== 'function' && typeof value !== 'symbol' && typeof value !== 'bigint'
+  return value === null || (isPlain(value) && Object.values(value).every(isPlainJson))
 }

@@ -1,10 +1,7 @@
-// Results -> JSON, one branch of the contract per status. A result that does not fit becomes a failure; the rest survive.
+// Serializes results, one branch of the contract per status. A result that does not fit becomes a failure; the rest survive.
 import { generic, type AnyContract, type Key } from '../../../schemas/index.js'
 import { invalidResult, toFailure } from '../../errors.js'
-import { compileBranches, compileCheck, type Branch, type Serialized } from './branch.js'
-import type { SharedSchemas } from './declared.js'
-import { createPairMap } from '../pair-map.js'
-import { chooseSheet, minimalSheet, type Frame, type NewSheet } from './sheet.js'
+import { compileBranches, compileCheck, hasToJson, isPlain, type Branch, type SharedSchemas } from './branch.js'
 
 /** What the serializer needs to know about the results beside themselves. */
 export interface SerializeContext {
@@ -16,138 +13,211 @@ export interface SerializeContext {
   onInvalid (index: number, key: Key | null, why: string): void
 }
 
-/** A body in the making. */
+/** Results that become JSON, slice by slice. */
 export interface Serialization {
   /** How many results there are. */
   readonly total: number
   /** How many of those that have been serialized are failures. */
   failed (): number
-  /** The next piece of the body: all that is left of it if that is no more than about so many bytes. Text, if it is the whole. */
-  next (bytes: number): { piece: string | Buffer, isLast: boolean }
+  /** The next part of the results as an array in JSON: about so many characters, and at least one result. */
+  next (length: number): { text: string, isLast: boolean }
 }
 
-/** Serializes results piece by piece. It never throws, whatever the results are. */
-export type SerializeResults = (results: readonly unknown[], frame: Frame, context: SerializeContext) => Serialization
+/** Serializes results. It never throws, whatever the results are. */
+export type SerializeResults = (results: readonly unknown[], context: SerializeContext) => Serialization
 
-/** The way of one result that the sheet does not take; a result whose JSON is known as a success or failure, or why it is neither. */
-type SerializeOne = (result: unknown, minimal: boolean) => Serialized & { failed?: boolean }
-
-/** How results are put together: by the sheet, and one by one where it cannot take them. */
-interface Plan {
-  readonly newSheet: NewSheet
-  readonly newMinimalSheet: NewSheet
-  readonly serializeOne: SerializeOne
-}
-
-/** Serializes one result by itself, without an envelope. */
+/** Serializes one result by itself. */
 export function serializeAlone (serialize: SerializeResults, result: unknown, context: SerializeContext): { text: string, failed: boolean } {
-  const serialization = serialize([result], NO_FRAME, context)
-  const { piece } = serialization.next(Infinity)
-  return { text: piece as string, failed: serialization.failed() > 0 }
+  const serialization = serialize([result], context)
+  const { text } = serialization.next(Infinity)
+  return { text: text.slice(1, -1), failed: serialization.failed() > 0 }
 }
-
-const NO_FRAME: Frame = { head: '', tail: '' }
-
-/** Of contracts that refer to nothing, which mean the same everywhere. */
-const compiled = new WeakMap<AnyContract, SerializeResults>()
-
-/** Of contracts that refer to shared schemas, of which every context of an app may have its own. */
-const compiledFor = createPairMap<AnyContract, SchemaOwner, SerializeResults>()
 
 /** What gives the schemas that a contract may refer to, as a context of an app does. */
 export interface SchemaOwner { getSchemas (): SharedSchemas }
+
+/** Contracts that refer to no other schema mean the same everywhere. */
+const ANYWHERE: SchemaOwner = { getSchemas: () => ({}) }
+
+/** By contract and by owner, because every context of an app may have shared schemas of its own. */
+const compiled = new WeakMap<AnyContract, WeakMap<SchemaOwner, SerializeResults>>()
 
 /**
  * The serializer of a contract, compiled when first asked for; without a contract, one that takes any object.
  * @param owner of the schemas that the contract may refer to; not needed for one that refers to none
  */
-export function serializerOf (contract: AnyContract | undefined, owner?: SchemaOwner): SerializeResults {
+export function serializerOf (contract: AnyContract | undefined, owner = ANYWHERE): SerializeResults {
   if (contract === undefined) return serializeAnything
-  return compiled.get(contract) ?? (owner && compiledFor.get(contract, owner)) ?? compileFor(contract, owner)
+  const owners = compiled.get(contract)
+  return owners?.get(ANYWHERE) ?? owners?.get(owner) ?? compileFor(contract, owner)
 }
 
-function compileFor (contract: AnyContract, owner: SchemaOwner | undefined): SerializeResults {
-  if (JSON.stringify(contract.schemas.body).includes('"$ref":')) {
-    const serialize = compileSerializer(contract, owner!.getSchemas())
-    compiledFor.set(contract, owner!, serialize)
-    return serialize
-  }
+function compileFor (contract: AnyContract, owner: SchemaOwner): SerializeResults {
   // Whose schemas refer to nothing is not to suffer from what else the app has.
-  const serialize = compileSerializer(contract)
-  compiled.set(contract, serialize)
+  const needed = JSON.stringify(contract.schemas.body).includes('"$ref":') ? owner : ANYWHERE
+  const serialize = compileSerializer(contract, needed.getSchemas())
+  const owners = compiled.get(contract) ?? new WeakMap<SchemaOwner, SerializeResults>()
+  compiled.set(contract, owners.set(needed, serialize))
   return serialize
 }
 
-/**
- * Compiles the serializer of a contract.
- * @param prefersCopies see {@link chooseSheet}
- */
-export function compileSerializer (contract: AnyContract, shared: SharedSchemas = {}, prefersCopies?: boolean): SerializeResults {
+/** Compiles the serializer of a contract. */
+export function compileSerializer (contract: AnyContract, shared: SharedSchemas = {}): SerializeResults {
   const branches = compileBranches(contract, shared)
-  return createSerializer(contract, {
-    newSheet: chooseSheet(branches, prefersCopies),
-    newMinimalSheet: minimalSheet(branches),
-    serializeOne: serializeBranches(branches)
-  }, shared)
-}
-
-function serializeBranches (branches: ReadonlyMap<unknown, Branch>): SerializeOne {
-  return (result, minimal) => {
-    if (result === null || typeof result !== 'object') return { why: 'it is no object' }
-    const { status, toJSON } = result as { status?: unknown, toJSON?: unknown }
-    if (typeof toJSON === 'function') return { why: 'it has a toJSON of its own' }
-    const branch = branches.get(status)
-    if (branch === undefined) return { why: `its status is none of ${[...branches.keys()].join(', ')}` }
-    return { ...branch.serialize(result, minimal), failed: branch.failed }
-  }
-}
-
-/** A result that is slow to serialize counts for as many bytes, for the time that it takes. */
-const SLOW_BYTES = 2048
-
-function createSerializer (contract: AnyContract, plan: Plan, shared: SharedSchemas): SerializeResults {
   const isKey = compileCheck(contract.schemas.key, shared)
+  return createSerializer({
+    contract,
+    isKey,
+    find: result => branches.get(result.status),
+    expected: `its status is none of ${[...branches.keys()].join(', ')}`
+  })
+}
 
-  return (results, frame, { minimal = false, keys, onInvalid }) => {
-    const sheet = (minimal ? plan.newMinimalSheet : plan.newSheet)(frame)
+/** How results are serialized. */
+interface Rules {
+  /** Says in its words that a result does not fit. */
+  readonly contract: AnyContract
+  isKey (value: unknown): boolean
+  /** The branch that a result belongs to. */
+  find (result: { status?: unknown }): Branch | undefined
+  /** What to say of a result that belongs to none. */
+  readonly expected: string
+}
+
+/** How many results tell about how long one is, and how many are serialized at a time at most. */
+const SAMPLE = 16
+const MOST = 1000
+
+/** A result that takes the slow way counts for as many characters, for the time that it takes. */
+const SLOW_LENGTH = 2048
+
+function createSerializer (rules: Rules): SerializeResults {
+  return (results, context) => {
     const total = results.length
-    let failedSlowly = 0
     let index = 0
-
-    function addSlowly (result: unknown): void {
-      const one = trySerialize(plan.serializeOne, result, minimal)
-      if (!('json' in one) || one.failed) failedSlowly++
-      sheet.addJson('json' in one ? one.json : refuse(result, one.why))
-      index++
-    }
-
-    function refuse (result: unknown, why: string): string {
-      const key = keyIn(result, contract.key, isKey) ?? keys?.[index] ?? null
-      onInvalid(index, key, why)
-      return JSON.stringify(contract.fail(key, toFailure(invalidResult())))
-    }
+    let failed = 0
+    let average = estimateLength(results)
 
     return {
       total,
-      failed: () => sheet.failed() + failedSlowly,
-      next (bytes) {
-        const isFull = () => index === total || sheet.size() + slow >= bytes
-        let slow = 0
-        do {
-          index = sheet.fill(results, index, bytes - slow)
-          if (isFull()) break
-          addSlowly(results[index])
-          slow += SLOW_BYTES
-        } while (!isFull())
-        return { piece: sheet.take(index === total), isLast: index === total }
+      failed: () => failed,
+      next (length) {
+        const start = index
+        const texts: string[] = []
+        for (let spent = 0; index < total && spent < length;) {
+          const end = Math.min(index + Math.min(Math.ceil((length - spent) / average), MOST), total)
+          const slice = serializeSlice(rules, results, index, end, context)
+          texts.push(slice.text)
+          failed += slice.failed
+          const cost = slice.text.length + slice.slow * SLOW_LENGTH
+          average = cost / (end - index)
+          spent += cost
+          index = end
+        }
+        // As it is if it is all, because to cut a long text costs a copy of it.
+        if (start === 0 && index === total && texts.length === 1) return { text: texts[0]!, isLast: true }
+        const text = texts.map(one => one.slice(1, -1)).join(',')
+        return { text: `${start === 0 ? '[' : ','}${text}${index === total ? ']' : ''}`, isLast: index === total }
       }
     }
   }
 }
 
-function trySerialize (serializeOne: SerializeOne, result: unknown, minimal: boolean): ReturnType<SerializeOne> {
+/** About how many characters a result has. */
+function estimateLength (results: readonly unknown[]): number {
   try {
-    return serializeOne(result, minimal)
+    const sample = Array.from(results.slice(0, SAMPLE))
+    return JSON.stringify(sample).length / Math.max(sample.length, 1)
+  } catch {
+    return SLOW_LENGTH
+  }
+}
+
+/** Some results as an array in JSON. */
+interface Slice {
+  text: string
+  /** How many of them are failures. */
+  failed: number
+  /** How many of them have taken the slow way. */
+  slow: number
+}
+
+function serializeSlice (rules: Rules, results: readonly unknown[], start: number, end: number, context: SerializeContext): Slice {
+  const slice: Slice = { text: '', failed: 0, slow: 0 }
+  const texts: string[] = []
+  const addSlowly = (from: number, to: number) => {
+    for (let index = from; index < to; index++) {
+      const { json, failed } = serializeSlowly(rules, results[index], index, context)
+      texts.push(json)
+      slice.slow++
+      if (failed) slice.failed++
+    }
+  }
+  for (let next = start; next < end;) {
+    const run = takeRun(rules, results, next, end)
+    const json = tryStringify(rules, run, context.minimal)
+    if (json !== undefined) slice.failed += run.failed
+    if (json !== undefined && run.results.length === end - start) return { ...slice, text: json }
+    if (json === undefined) addSlowly(next, run.end)
+    else if (run.results.length > 0) texts.push(json.slice(1, -1))
+    next = run.end
+    if (next < end) addSlowly(next, ++next)
+  }
+  return { ...slice, text: `[${texts.join(',')}]` }
+}
+
+/** Results that follow each other, all of which JSON.stringify may write. */
+interface Run {
+  readonly results: object[]
+  readonly end: number
+  readonly failed: number
+}
+
+function takeRun ({ find }: Rules, results: readonly unknown[], start: number, end: number): Run {
+  const run = { results: [] as object[], end: start, failed: 0 }
+  try {
+    for (; run.end < end; run.end++) {
+      const result = results[run.end]
+      if (typeof result !== 'object' || result === null) return run
+      const branch = find(result)
+      if (branch === undefined || !branch.fits(result)) return run
+      run.results.push(result)
+      if (branch.failed) run.failed++
+    }
+  } catch {
+    // The slow way says why this one cannot be read.
+  }
+  return run
+}
+
+/** @returns undefined where there is something in an open member that JSON cannot hold, as a BigInt */
+function tryStringify ({ find }: Rules, { results }: Run, minimal = false): string | undefined {
+  try {
+    const json = JSON.stringify(results)
+    return minimal ? JSON.stringify(results.map(result => find(result)!.minimize(result))) : json
+  } catch {
+    return undefined
+  }
+}
+
+function serializeSlowly (
+  rules: Rules, result: unknown, index: number, { minimal = false, keys, onInvalid }: SerializeContext
+): { json: string, failed: boolean } {
+  const one = trySerialize(rules, result, minimal)
+  if ('json' in one) return one
+  const key = keyIn(result, rules.contract.key, rules.isKey) ?? keys?.[index] ?? null
+  onInvalid(index, key, one.why)
+  return { json: JSON.stringify(rules.contract.fail(key, toFailure(invalidResult()))), failed: true }
+}
+
+type Attempt = { json: string, failed: boolean } | { why: string }
+
+function trySerialize ({ find, expected }: Rules, result: unknown, minimal: boolean): Attempt {
+  try {
+    const value = hasToJson(result) ? result.toJSON() : result
+    if (value === null || typeof value !== 'object') return { why: 'it is no object' }
+    const branch = find(value)
+    return branch === undefined ? { why: expected } : { ...branch.serializeSlowly(value, minimal), failed: branch.failed }
   } catch (error) {
     return { why: `it cannot be read: ${messageOf(error)}` }
   }
@@ -178,14 +248,20 @@ export function isFailureWord (status: unknown): boolean {
   return FAILURE_WORDS.has(status) || (typeof status === 'number' && status >= 400)
 }
 
-/** Without a contract: what JSON.stringify makes of it, as long as that is an object. */
-const serializeAnything = createSerializer(generic, {
-  newSheet: chooseSheet(new Map()),
-  newMinimalSheet: minimalSheet(new Map()),
-  serializeOne: result => {
-    const json = JSON.stringify(result) as string | undefined
-    if (json === undefined || json[0] !== '{') return { why: 'it is no object' }
-    const { status } = result as { status?: unknown }
-    return { json, failed: isFailureWord(status) }
+/** Without a contract: what JSON.stringify makes of a result, as long as that is an object. */
+const anything: Omit<Branch, 'failed'> = {
+  fits: result => !Array.isArray(result) && isPlain(result),
+  minimize: result => result,
+  serializeSlowly (result) {
+    const json = JSON.stringify(result)
+    return json.startsWith('{') ? { json } : { why: 'it is no object' }
   }
-}, {})
+}
+const [success, failure] = [{ ...anything, failed: false }, { ...anything, failed: true }]
+
+const serializeAnything = createSerializer({
+  contract: generic,
+  isKey: compileCheck(generic.schemas.key, {}),
+  find: ({ status }) => isFailureWord(status) ? failure : success,
+  expected: ''
+})
