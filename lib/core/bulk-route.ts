@@ -10,14 +10,14 @@ import type { EndSignal } from './settle/end-signal.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { DEFAULT_MAX_ITEMS } from './items/body-schema.js'
 import { RequestItemAttempt, type ItemContext } from './settle/item-context.js'
-import { bookOf, type OnItemError } from './results/item-error.js'
+import { failureLoggerOf, type OnItemError } from './results/failure-log.js'
 import type { Batch } from './items/batch.js'
 import { settleSource } from './settle/pool.js'
 import { endSignalOf } from './request/lifetime.js'
 import { followReplaced } from './items/reordered.js'
 import { readPreferences } from './request/preferences.js'
 import type { StatusPolicy } from './reply/multi-status.js'
-import { wordOutcome } from './results/assemble.js'
+import { formatOutcome } from './results/assemble.js'
 import type { RunOptions } from './settle/run.js'
 import { checkInteger, checkSettleOptions, show, type SettleOptions } from './settle/options.js'
 import { openSource } from './settle/source.js'
@@ -159,13 +159,13 @@ function runBatch<I extends TSchema> (
 ): Promise<void> | undefined {
   const { request } = reply
   const options = withSignal(how, endSignalOf(reply))
-  const book = bookOf(reply)
+  const book = failureLoggerOf(reply)
   for (const [place, failure] of invalid) results[place] = contract.fail(keys[place]!, failure)
   const newAttempt = (_: unknown, index: number, attempt: number, how: Watch) =>
     new RequestItemAttempt(places[index]!, attempt, how, keys[places[index]!]!, request)
   return settleSource(openSource(items as Static<I>[]), perform, options, (outcome, index) => {
     const place = places[index]!
-    results[place] = wordOutcome(outcome, contract, keys[place]!, place, book)
+    results[place] = formatOutcome(outcome, contract, keys[place]!, place, book)
   }, newAttempt)
 }
 

@@ -1,7 +1,7 @@
 // What /tasks asks of an engine: who runs the tasks of a batch, and remembers what became of them.
 import type { FastifyBaseLogger } from 'fastify'
 import type { BatchSummary, FailureDetail, TaskResult } from '../../schemas/index.js'
-import type { OnItemError } from '../core/results/item-error.js'
+import type { OnItemError } from '../core/results/failure-log.js'
 import type { RunTask, Task } from './run-task.js'
 
 /** A task and its place in the request, from 0. */

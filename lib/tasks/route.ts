@@ -1,6 +1,6 @@
 // The routes of tasks, and the engine behind them.
 import type { FastifyInstance } from 'fastify'
-import type { OnItemError } from '../core/results/item-error.js'
+import type { OnItemError } from '../core/results/failure-log.js'
 import type { StatusPolicy } from '../core/reply/multi-status.js'
 import { noteRetryAfter } from './http/access.js'
 import { batchRoutes } from './http/read.js'

@@ -4,7 +4,7 @@ import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
 import { PlainObject } from '../../schemas/plain-object.js'
 import { finishAttempt, followAttempt, isThenable, newWatch, signalOf, type Canceller, type Watch } from '../core/settle/attempt.js'
 import { delayAfter, isRetryable } from '../core/settle/retry.js'
-import { noteFailure, type OnItemError } from '../core/results/item-error.js'
+import { recordFailure, type OnItemError } from '../core/results/failure-log.js'
 import { showKey } from '../core/results/failure-log.js'
 import { createCompiler, type Validate } from '../core/items/validator.js'
 import { invalidResult, notRun, toFailure } from '../errors.js'
@@ -94,7 +94,7 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
     const retryIn = retryAfter(reason, turn, turns, retries)
     const failure = toFailure(reason)
     const { index, task: { taskId } } = turn
-    if (retryIn === undefined) noteFailure({ log: turns.log, request: null, onItemError }, failure, reason, index, taskId)
+    if (retryIn === undefined) recordFailure({ log: turns.log, request: null, onItemError }, failure, reason, index, taskId)
     turns.onEnd(turn, tasks.fail(taskId, failure), retryIn)
   }
 
@@ -126,7 +126,7 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
         continue
       }
       if (!finishAttempt(watch)) return
-      turns.onEnd(turn, wordSuccess(turn.task, output), undefined)
+      turns.onEnd(turn, formatSuccess(turn.task, output), undefined)
     }
     turns.onStop()
   }
@@ -207,7 +207,7 @@ function retryAfter (reason: unknown, { attempt = 1 }: Turn, { canceller }: Batc
   return mayRetry ? delayAfter(attempt, reason) : undefined
 }
 
-function wordSuccess ({ taskId }: Task, output: unknown): TaskResult {
+function formatSuccess ({ taskId }: Task, output: unknown): TaskResult {
   const result = new PlainObject()
   result.taskId = taskId
   result.status = 'completed'

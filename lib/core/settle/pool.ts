@@ -3,7 +3,7 @@ import { finishAttempt, followAttempt, fulfilled, isThenable, newWatch, rejected
 import { delayAfter, isRetryable } from './retry.js'
 import type { NewAttempt, WorkerContext } from './item-attempt.js'
 import { noteSettled } from './yield.js'
-import { haltNow, isCancelled, isOver, leave, newRun, nextTurn, noteFailure, waitForEnd, type Deliver, type Run, type RunOptions } from './run.js'
+import { haltNow, isCancelled, isOver, leave, newRun, nextTurn, recordFailure, waitForEnd, type Deliver, type Run, type RunOptions } from './run.js'
 import { checkInteger } from './options.js'
 import type { Source, Taken } from './source.js'
 
@@ -138,7 +138,7 @@ function deliver<T, R, C extends WorkerContext> (run: Run<T, R, C>, lane: Lane<T
   if (run.left !== undefined) return
   const delivered = run.deliver(outcome, index!, item)
   if (noteSettled(run.pace)) run.turn ??= nextTurn(run)
-  if (outcome.status === 'rejected') noteFailure(run)
+  if (outcome.status === 'rejected') recordFailure(run)
   return delivered
 }
 

@@ -87,7 +87,7 @@ export function leave<T, R, C extends WorkerContext> (run: Run<T, R, C>, error: 
 }
 
 /** Notes that an item has failed, which may have been one too many. */
-export function noteFailure<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
+export function recordFailure<T, R, C extends WorkerContext> (run: Run<T, R, C>): void {
   if (run.halted !== undefined) return
   run.failures++
   if (run.failures === run.options.stopAfter) run.halted = notRun

@@ -1,7 +1,7 @@
 // GET and DELETE /tasks/{batchId}: a batch that was accepted, read and cancelled.
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { StatusPolicy } from '../../core/reply/multi-status.js'
-import { REPORTED } from '../../core/results/report-results.js'
+import { REPORTED } from '../../core/results/report.js'
 import { BatchExpired } from '../../errors.js'
 import { answerProgress, answerResults } from './progress.js'
 import { findBatch } from './access.js'

@@ -220,7 +220,7 @@ t.test("dates, BigInts, documents with toJSON and objects of classes become what
     get owner () { return new Owner() }
   }
   class Owner {
-    get name () { return new String('Ada') }
+    get name () { return 'Ada' }
     get since () { return new Date(0) }
   }
   const document = { $secret: 1, toJSON: () => ({ id: 4, status: 'done', n: 1, secret: 1, owner: { toJSON: () => ({ name: 'Ada', since: 'x' }) } }) }

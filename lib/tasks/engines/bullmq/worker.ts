@@ -4,7 +4,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../../schemas/index.js'
 import { createCanceller, type Canceller } from '../../../core/settle/attempt.js'
-import { noteFailure, type FailureBook, type OnItemError } from '../../../core/results/item-error.js'
+import { recordFailure, type FailureLogger, type OnItemError } from '../../../core/results/failure-log.js'
 import { within } from '../../../core/settle/timeout.js'
 import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../../errors.js'
 import { writeResult, writeTooLarge, type ResultText } from '../../result.js'
@@ -119,7 +119,7 @@ async function attempt (shift: Shift, { batchId, index, task }: TaskJob, job: He
     expectOpen(shift)
     const state = await records.begin(batchId, { index, alone })
     if (state === Begin.Settled) return undefined
-    if (state === Begin.KilledBefore) return { result: loseTask(bookOf(options, batchId), index, task.taskId), retryIn: undefined }
+    if (state === Begin.KilledBefore) return { result: loseTask(failureLoggerOf(options, batchId), index, task.taskId), retryIn: undefined }
     expectOpen(shift)
     return await run(shift, { batchId, index, task }, job.attemptsStarted, alone)
   } finally {
@@ -147,13 +147,13 @@ function expectOpen ({ closing }: Shift): void {
   if (closing.signal.aborted) throw serverClosing()
 }
 
-function bookOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: string): FailureBook {
+function failureLoggerOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: string): FailureLogger {
   return { log: logOf(batchId), request: null, onItemError }
 }
 
-function loseTask (book: FailureBook, index: number, taskId: Key): TaskResult {
+function loseTask (book: FailureLogger, index: number, taskId: Key): TaskResult {
   const lost = taskLost('each process that it ran in has died')
-  noteFailure(book, toFailure(lost), lost, index, taskId)
+  recordFailure(book, toFailure(lost), lost, index, taskId)
   return tasks.fail(taskId, toFailure(lost))
 }
 
@@ -173,7 +173,7 @@ async function record (shift: Shift, { batchId, index }: TaskJob, result: TaskRe
 }
 
 function writeWithin (options: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
-  const book = bookOf(options, batchId)
+  const book = failureLoggerOf(options, batchId)
   const text = writeResult({ index, result }, book)
   return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, book)
 }
