@@ -11,7 +11,7 @@ export type {
   Answer as IdempotencyAnswer, Claim as IdempotencyClaim, Held as IdempotencyHeld, IdempotencyStore
 } from './core/idempotency/store.js'
 export type { ItemContext } from './core/settle/attempt.js'
-export type { FailedItem, OnItemError } from './core/results/item-error.js'
+export type { FailedItem, OnItemError } from './core/results/failure-log.js'
 export { limitItems, type CheckLimit, type LimitState } from './core/request/rate-limit.js'
 export type { Batch } from './core/items/batch.js'
 export { readPreferences, type Preferences } from './core/request/preferences.js'

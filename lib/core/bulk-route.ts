@@ -13,8 +13,8 @@ import { RequestItemContext, type ItemContext } from './settle/attempt.js'
 import { checkInteger, checkSettleOptions, show, type SettleOptions } from './settle/options.js'
 import { settleSource } from './settle/pool.js'
 import { openSource } from './settle/source.js'
-import { wordOutcome } from './results/assemble.js'
-import { bookOf, type OnItemError } from './results/item-error.js'
+import { formatOutcome } from './results/assemble.js'
+import { failureLoggerOf, type OnItemError } from './results/failure-log.js'
 import type { StatusPolicy } from './reply/multi-status.js'
 import type { IdempotencyOptions } from './idempotency/options.js'
 import { streamRoute, type StreamOptions, type StreamWork } from './stream-route.js'
@@ -146,7 +146,7 @@ async function settleBatch<I extends TSchema> (
   reply: FastifyReply, { total, items, places, keys, invalid }: Batch, { contract, how, perform }: Work<I>
 ): Promise<unknown[]> {
   const { request } = reply
-  const book = bookOf(reply)
+  const book = failureLoggerOf(reply)
   const results = new Array<unknown>(total)
   for (const [place, failure] of invalid) results[place] = contract.fail(keys[place]!, failure)
   await settleSource<Static<I>, unknown, ItemContext>({
@@ -157,7 +157,7 @@ async function settleBatch<I extends TSchema> (
     options: { ...how, signal: reply.batchSignal() },
     deliver (outcome, index) {
       const place = places[index]!
-      results[place] = wordOutcome(outcome, contract, keys[place]!, place, book)
+      results[place] = formatOutcome(outcome, contract, keys[place]!, place, book)
     }
   })
   return results

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'
 import { RequestItemContext, type ItemContext, type Outcome } from './settle/attempt.js'
-import { bookOf, noteFailure } from './results/item-error.js'
+import { failureLoggerOf, recordFailure } from './results/failure-log.js'
 import { chargeLine } from './request/rate-limit.js'
 import { compileKeyRules } from './items/keys.js'
 import { createCompiler, createExampleCompiler } from './items/validator.js'
@@ -11,7 +11,7 @@ import { settleSource } from './settle/pool.js'
 import { createPairMap } from './pair-map.js'
 import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from './request/preferences.js'
 import { batchOf, beginReport, endReport, reportItem, wantsItem } from './results/report.js'
-import { wordOutcome } from './results/assemble.js'
+import { formatOutcome } from './results/assemble.js'
 import { serializeAlone, serializerOf, type SerializeContext } from './results/serializer.js'
 import { checkInteger, type SettleOptions } from './settle/options.js'
 import { documentStream } from './openapi/stream.js'
@@ -194,17 +194,17 @@ type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | und
 
 function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: boolean): WriteLine {
   const serialize = serializerOf(contract, reply.server)
-  const book = bookOf(reply)
+  const book = failureLoggerOf(reply)
   return (outcome, index, line) => {
     const key = line?.key ?? null
     const failure = line?.failure as FailureDetail | undefined
-    const result = failure === undefined ? wordOutcome(outcome, contract, key, index, book) : contract.fail(key, failure)
+    const result = failure === undefined ? formatOutcome(outcome, contract, key, index, book) : contract.fail(key, failure)
     let isRefused = false
     const context: SerializeContext = {
       minimal,
       onInvalid (_, found, why) {
         isRefused = true
-        noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, found)
+        recordFailure(book, toFailure(invalidResult()), invalidResult(why), index, found)
       }
     }
     const { text, failed } = serializeAlone(serialize, result, context)

@@ -1,7 +1,7 @@
 // The interface of an engine, which runs the tasks of batches and keeps their results.
 import type { FastifyBaseLogger } from 'fastify'
 import type { BatchSummary, FailureDetail, TaskResult } from '../../schemas/index.js'
-import type { OnItemError } from '../core/results/item-error.js'
+import type { OnItemError } from '../core/results/failure-log.js'
 import type { RunTask, Task } from './run-task.js'
 
 /** A task and its place in the request, from 0. */

@@ -1,6 +1,6 @@
 // Writes a task's result as the JSON that an engine keeps and the 207 body sends.
 import { tasks, type Key, type TaskResult } from '../../schemas/index.js'
-import { noteFailure, type FailureBook } from '../core/results/item-error.js'
+import { recordFailure, type FailureLogger } from '../core/results/failure-log.js'
 import { serializeAlone, serializerOf } from '../core/results/serializer.js'
 import { invalidResult, resultTooLarge, toFailure } from '../errors.js'
 import type { PlacedResult } from './engine.js'
@@ -17,18 +17,18 @@ const serialize = serializerOf(tasks)
  * The result as the answer would have it. One that JSON cannot hold, as a BigInt or a cycle, becomes a failure that says
  * `INVALID_RESULT`, and is noted; so this is to be asked before a result is counted.
  */
-export function writeResult ({ index, result }: PlacedResult, book: FailureBook): ResultText {
+export function writeResult ({ index, result }: PlacedResult, book: FailureLogger): ResultText {
   const key = result.taskId as Key
   const { text, failed } = serializeAlone(serialize, result, {
-    onInvalid: (_, _key, why) => noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
+    onInvalid: (_, _key, why) => recordFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
   })
   return { json: text, failed }
 }
 
 /** What takes the place of a result for which there is no room. */
-export function writeTooLarge ({ index, result }: PlacedResult, book: FailureBook): ResultText {
+export function writeTooLarge ({ index, result }: PlacedResult, book: FailureLogger): ResultText {
   const [key, reason] = [result.taskId as Key, resultTooLarge()]
-  noteFailure(book, toFailure(reason), reason, index, key)
+  recordFailure(book, toFailure(reason), reason, index, key)
   return writeResult({ index, result: tasks.fail(key, toFailure(reason)) }, book)
 }
 

@@ -1,6 +1,6 @@
 // Registers the routes of tasks and starts the engine behind them.
 import type { FastifyInstance } from 'fastify'
-import type { OnItemError } from '../core/results/item-error.js'
+import type { OnItemError } from '../core/results/failure-log.js'
 import type { StatusPolicy } from '../core/reply/multi-status.js'
 import { setRetryAfter } from './http/access.js'
 import { batchRoutes } from './http/read.js'

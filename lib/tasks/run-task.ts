@@ -5,7 +5,7 @@ import { isThenable, LazyAbortController, runAttempt, type Abort, type Outcome }
 import { settleSource, type Gate } from '../core/settle/pool.js'
 import { retryDelay } from '../core/settle/retry.js'
 import { openSource } from '../core/settle/source.js'
-import { noteFailure, type OnItemError } from '../core/results/item-error.js'
+import { recordFailure, type OnItemError } from '../core/results/failure-log.js'
 import { showKey } from '../core/results/failure-log.js'
 import { createCompiler, type Validate } from '../core/items/validator.js'
 import { cancelled, invalidResult, notRun, toFailure, type ItemError } from '../errors.js'
@@ -121,7 +121,7 @@ export function createTaskRunner ({ handlers, timeout, retries, onItemError }: T
 
   function fail ({ index, task: { taskId } }: PlacedTask, reason: unknown, { log }: BatchOfTask): TaskResult {
     const failure = toFailure(reason)
-    noteFailure({ log, request: null, onItemError }, failure, reason, index, taskId)
+    recordFailure({ log, request: null, onItemError }, failure, reason, index, taskId)
     return tasks.fail(taskId, failure)
   }
 

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Key } from '../../../schemas/index.js'
 import { forbidden, InvalidItems, toFailure } from '../../errors.js'
 import { isThenable } from '../settle/attempt.js'
-import { bookOf, noteFailure } from '../results/item-error.js'
+import { failureLoggerOf, recordFailure } from '../results/failure-log.js'
 import { pointerTo } from './validator.js'
 import type { Batch } from './batch.js'
 import { settle, type WorkerContext } from '../settle/settle.js'
@@ -66,11 +66,11 @@ export async function expectAllAllowed<T> (
   const { request } = reply
   const outcomes = await settle(items as T[], (item, { index }) =>
     checkAccess(authorize, item, { request, key: keys[places[index]!]!, index: places[index]! }), how)
-  const book = bookOf(reply)
+  const book = failureLoggerOf(reply)
   const errors = outcomes.flatMap((outcome, index) => {
     if (outcome.status === 'fulfilled') return []
     const [place, failure] = [places[index]!, toFailure(outcome.reason)]
-    noteFailure(book, failure, outcome.reason, place, keys[place]!)
+    recordFailure(book, failure, outcome.reason, place, keys[place]!)
     return [{ pointer: `${pointerTo('', member)}/${place}`, detail: failure.message }]
   })
   if (errors.length > 0) throw Object.assign(new InvalidItems(errors.length, total), { errors })

@@ -2,16 +2,15 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { generic, type AnyContract, type Key } from '../../../schemas/index.js'
-import { makeBody, textAround, plainFrame } from './chunked-body.js'
+import { makeBody, plainFrame, textAround, type Frame } from './chunked-body.js'
 import { configOf } from '../request/received.js'
-import { bookOf, noteFailure } from '../results/item-error.js'
+import { failureLoggerOf, recordFailure } from '../results/failure-log.js'
 import { keysOfValid } from '../items/batch.js'
 import { reorderedPlaces } from '../items/reordered.js'
 import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from '../request/preferences.js'
-import { reportAnswer } from '../results/report-results.js'
-import { areMany, assembleResults, followItems, wordInTurns, wordResults } from '../results/assemble.js'
+import { reportAnswer } from '../results/report.js'
+import { areMany, assembleResults, followItems, formatInSlices, formatResults } from '../results/assemble.js'
 import { serializerOf, type Serialization } from '../results/serializer.js'
-import type { Frame } from '../results/serializer.js'
 import { show } from '../settle/options.js'
 import { InvalidOption, invalidResult, toFailure } from '../../errors.js'
 
@@ -83,10 +82,10 @@ function answer (
   const keys = options.keys ?? moved?.map(place => batch!.keys[place]!) ?? (batch === undefined ? [] : keysOfValid(batch))
   const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
   const items = { keys: inOrder ? keys : [], places: moved ?? batch?.places }
-  const book = bookOf(reply)
+  const book = failureLoggerOf(reply)
   const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book, moved)
-  if (!areMany(given)) return sendResults(reply, assemble(wordResults(given, words, items, book)), terms)
-  return wordInTurns(given, words, items, book).then(worded => sendResults(reply, assemble(worded), terms))
+  if (!areMany(given)) return sendResults(reply, assemble(formatResults(given, words, items, book)), terms)
+  return formatInSlices(given, words, items, book).then(worded => sendResults(reply, assemble(worded), terms))
 }
 
 function sendResults (reply: FastifyReply, results: readonly unknown[], { contract, keys, status }: Terms): FastifyReply {
@@ -139,18 +138,18 @@ function serialize (reply: FastifyReply, payload: unknown, plan: Plan): string |
 function makeResults (
   reply: FastifyReply, results: readonly unknown[], frame: Frame, { contract, keys, status, minimal }: Plan
 ): string | Readable {
-  const book = bookOf(reply)
+  const book = failureLoggerOf(reply)
   let refused: Set<number> | undefined
-  const serialization = serializerOf(contract, reply.server)(results, frame, {
+  const serialization = serializerOf(contract, reply.server)(results, {
     minimal,
     keys,
     onInvalid (index, key, why) {
       refused ??= new Set()
       refused.add(index)
-      noteFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
+      recordFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
     }
   })
-  return makeBody(reply, serialization, () => {
+  return makeBody(reply, serialization, frame, () => {
     reply.header('multi-status', summarize(serialization))
     const failed = serialization.failed()
     reportAnswer(reply, { total: results.length, failed, results: () => results, contract, keys, refused })

@@ -3,7 +3,7 @@ import type { RouteOptions } from 'fastify'
 import type { AnyContract } from '../../../schemas/index.js'
 import type { IdempotencyOptions } from '../idempotency/options.js'
 import type { Batch } from '../items/batch.js'
-import type { OnItemError } from '../results/item-error.js'
+import type { OnItemError } from '../results/failure-log.js'
 import type { MultiStatusOptions, Results } from './multi-status.js'
 import type { StreamSettings } from '../stream-route.js'
 

@@ -4,7 +4,8 @@ import type { AnyContract, Key } from '../../../schemas/index.js'
 import { invalidResult, toFailure } from '../../errors.js'
 import type { Batch } from '../items/batch.js'
 import { typeOf } from '../items/validator.js'
-import { noteFailure, type FailureBook } from './item-error.js'
+import { hasToJson } from './branch.js'
+import { recordFailure, type FailureLogger } from './failure-log.js'
 
 type Outcome = PromiseSettledResult<unknown>
 
@@ -21,8 +22,8 @@ export interface Items {
  * @param given results, or the outcomes of `settle` or `Promise.allSettled`
  * @param items what each of them is for
  */
-export function wordResults (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureBook): unknown[] {
-  const word = wordWith(contract, items, book)
+export function formatResults (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureLogger): unknown[] {
+  const word = formatterOf(contract, items, book)
   // Not map, which would leave holes as they are and make another of whatever kind of array it is given.
   const worded = new Array<unknown>(given.length)
   for (let index = 0; index < given.length; index++) worded[index] = word(given[index], index)
@@ -32,9 +33,9 @@ export function wordResults (given: readonly unknown[], contract: AnyContract, i
 /** As many are worded in some milliseconds. */
 const SOME = 10_000
 
-/** Does what {@link wordResults} does, and lets others have their turn of the event loop in between. */
-export async function wordInTurns (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureBook): Promise<unknown[]> {
-  const word = wordWith(contract, items, book)
+/** Does what {@link formatResults} does, and lets others have their turn of the event loop in between. */
+export async function formatInSlices (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureLogger): Promise<unknown[]> {
+  const word = formatterOf(contract, items, book)
   const worded = new Array<unknown>(given.length)
   for (let index = 0; index < given.length; index++) {
     worded[index] = word(given[index], index)
@@ -43,8 +44,8 @@ export async function wordInTurns (given: readonly unknown[], contract: AnyContr
   return worded
 }
 
-function wordWith (contract: AnyContract, { keys, places }: Items, book: FailureBook): (one: unknown, index: number) => unknown {
-  return (one, index) => wordOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book)
+function formatterOf (contract: AnyContract, { keys, places }: Items, book: FailureLogger): (one: unknown, index: number) => unknown {
+  return (one, index) => formatOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book)
 }
 
 /** Whether so many are to be worded in turns. */
@@ -53,18 +54,18 @@ export function areMany (given: readonly unknown[]): boolean {
 }
 
 /** Words one outcome, where it is one. */
-function wordOne (one: unknown, contract: AnyContract, key: Key | null, place: number, book: FailureBook): unknown {
-  return mayBeOutcome(one) ? wordOutcome(one, contract, key, place, book) : one
+function formatOne (one: unknown, contract: AnyContract, key: Key | null, place: number, book: FailureLogger): unknown {
+  return mayBeOutcome(one) ? formatOutcome(one, contract, key, place, book) : one
 }
 
 /** Words one outcome; what cannot be read is left as it is, for the serializer to refuse. */
-export function wordOutcome (outcome: Outcome, contract: AnyContract, key: Key | null, place: number, book: FailureBook): unknown {
+export function formatOutcome (outcome: Outcome, contract: AnyContract, key: Key | null, place: number, book: FailureLogger): unknown {
   try {
     // An error that is returned, as by `catch(error => error)`, is none the less one.
-    if (outcome.status === 'fulfilled' && !(outcome.value instanceof Error)) return wordSuccess(outcome.value, contract, key)
+    if (outcome.status === 'fulfilled' && !(outcome.value instanceof Error)) return formatSuccess(outcome.value, contract, key)
     const reason: unknown = outcome.status === 'fulfilled' ? outcome.value : outcome.reason
     const failure = toFailure(reason)
-    noteFailure(book, failure, reason, place, key)
+    recordFailure(book, failure, reason, place, key)
     return contract.fail(key, failure)
   } catch {
     return outcome
@@ -100,15 +101,24 @@ function haveOnly (given: readonly unknown[], keys: ReadonlySet<unknown>, name: 
  * A worker may return the whole result, what a success carries, or anything else, which a success then does without.
  * The key of the item wins over one in the value, because it is the client's.
  */
-function wordSuccess (value: unknown, contract: AnyContract, key: Key | null): unknown {
+function formatSuccess (value: unknown, contract: AnyContract, key: Key | null): unknown {
+  if (hasToJson(value)) return formatSuccess(value.toJSON(), contract, key)
   if (typeOf(value) !== 'object') return contract.succeed(key)
-  const { toJSON, status, [contract.key]: own } = value as { toJSON?: unknown, status?: unknown, [key: string]: unknown }
-  // A copy would lose the toJSON that makes sense of such an object, so it is left to the serializer to refuse it.
-  if (typeof toJSON === 'function') return value
+  const members = membersOf(value as object, contract)
+  const { status, [contract.key]: own } = members as { status?: unknown, [key: string]: unknown }
   // Copied only where it must be, as there may be many.
   const keyed = key === null || own === key || (own === undefined && status !== contract.failureWord)
-  const result = keyed ? value as object : { ...value as object, [contract.key]: key }
+  const result = keyed ? members : { ...members, [contract.key]: key }
   return status === contract.failureWord ? result : contract.succeed(key, result)
+}
+
+/** An object of a class has members that a copy of it would lose, as those that the class computes. */
+function membersOf (value: object, { schemas: { successes, failure } }: AnyContract): object {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return value
+  const declared = [...successes, failure].flatMap(({ properties }) => Object.keys(properties as object))
+  const computed = declared.filter(name => name in value && !(name in Object.prototype))
+  return { ...value, ...Object.fromEntries(computed.map(name => [name, (value as Record<string, unknown>)[name]])) }
 }
 
 /** Promise.allSettled's own objects have these two members and no third, so that a result with a reason is none. */
@@ -135,7 +145,7 @@ function mayBeOutcome (one: unknown): one is Outcome {
  * @param moved the places that the results then are for, where that is another order
  */
 export function assembleResults (
-  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureBook, moved?: readonly number[]
+  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureLogger, moved?: readonly number[]
 ): readonly unknown[] {
   if (inOrder && moved === undefined && batch.invalid.size === 0 && results.length === batch.total) return results
   const inPlace = moved && new Map(results.map((one, index) => [moved[index], one]))
@@ -151,7 +161,7 @@ export function assembleResults (
 
 /** Results by the place of their item; of two with one key the first counts. */
 function matchByKey (
-  results: readonly unknown[], { places, keys }: Batch, name: string, { log }: FailureBook
+  results: readonly unknown[], { places, keys }: Batch, name: string, { log }: FailureLogger
 ): Map<number | undefined, unknown> {
   log.error({ expected: places.length, received: results.length },
     'results do not follow the items of the request, so they are matched by key')
@@ -160,9 +170,9 @@ function matchByKey (
   return new Map(known.reverse().map(one => [placeOf.get(readKey(one, name)), one]))
 }
 
-function missing (contract: AnyContract, place: number, key: Key | null, book: FailureBook): object {
+function missing (contract: AnyContract, place: number, key: Key | null, book: FailureLogger): object {
   const reason = invalidResult('the handler gave none for this item')
-  noteFailure(book, toFailure(reason), reason, place, key)
+  recordFailure(book, toFailure(reason), reason, place, key)
   return contract.fail(key, toFailure(reason))
 }
 

@@ -1,118 +1,162 @@
-// Serializes the results of one branch of a contract: those with one status.
+// Compiles one branch of a contract, which is for the results with one status: the check of those that JSON.stringify may
+// write, and the slow way of the others.
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
-import type { TSchema } from '@sinclair/typebox'
+import { Kind, type TSchema } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 import type { AnyContract } from '../../../schemas/index.js'
 import { pointerTo } from '../items/validator.js'
-import { closeSchema, isJsonValue, JSON_VALUE } from './closed-schema.js'
-
-/** Schemas that others may refer to, as from `fastify.getSchemas()`. */
-export type SharedSchemas = Record<string, unknown>
+import { closeSchema } from './closed-schema.js'
 
 /** Results with one status. */
 export interface Branch {
   readonly failed: boolean
-  /** Whether JSON.stringify sends exactly what the schema declares. May throw, as an accessor can. */
-  isClosed (result: object): boolean
-  /** Only the key and the status, for `Prefer: return=minimal`. */
+  /** Tells whether JSON.stringify writes of this result what the contract declares, and nothing else. May throw. */
+  fits (result: object): boolean
+  /** What is left of a result for `Prefer: return=minimal`. */
   minimize (result: object): object
-  /** Serializes any result of the branch with Fastify's own serializer. @throws when the result cannot be read */
-  serialize (result: object, minimal: boolean): Serialized
+  /** Writes any other result, as Fastify's own serializer does, and holds it against the contract. May throw. */
+  serializeSlowly (result: object, minimal: boolean): Serialized
 }
 
-/** A result in JSON, or the reason why it does not fit the contract. */
+/** One result in JSON; or, where it does not fit, why. */
 export type Serialized = { json: string } | { why: string }
 
-/** Compiles the branches of a contract, by status. */
+/** Schemas that others may refer to, as from `fastify.getSchemas()`. */
+export type SharedSchemas = Record<string, unknown>
+
+/** The branches of a contract, by status. */
 export function compileBranches (contract: AnyContract, shared: SharedSchemas): Map<unknown, Branch> {
-  const { successes, failure } = contract.schemas
-  const branches = new Map<unknown, Branch>(successes.map((schema, index) =>
-    [contract.successWords[index], compileBranch(schema, [contract.key, 'status'], false, shared)]))
-  return branches.set(contract.failureWord, compileBranch(failure, Object.keys(failure.properties as object), true, shared))
+  const { key, successWords, failureWord, schemas: { successes, failure } } = contract
+  const branches = new Map<unknown, Branch>(successes.map((schema, index) => [successWords[index], compileBranch(schema, key, false, shared)]))
+  return branches.set(failureWord, compileBranch(failure, key, true, shared))
 }
 
-/** @param minimal the members that `Prefer: return=minimal` keeps */
-function compileBranch (schema: TSchema, minimal: readonly string[], failed: boolean, shared: SharedSchemas): Branch {
-  const closed = closeSchema(schema)
-  const isClosed = closed === undefined ? () => false : compileCheck(closed, shared)
+function compileBranch (schema: TSchema, key: string, failed: boolean, shared: SharedSchemas): Branch {
   const check = compileCheck(schema, shared)
-  const stringify = lazily(() => compileStringify(schema, shared))
-  const stringifyMinimal = lazily(() => compileStringify({ ...schema, properties: pick(schema.properties as object, minimal), required: minimal }, shared))
-  const minimize = (result: object) => failed ? result : pick(result, minimal)
-
-  /** What Fastify sends for this schema, if that says the same as the result. */
-  function serializeAsFastify (result: object, isMinimal: boolean): Serialized {
-    const json = stringify()(result)
-    const sent: unknown = JSON.parse(json)
-    if (!check(sent)) return misfit(describe(check.errors![0]!))
-    const changed = findChanged(result, sent, '#')
-    if (changed !== undefined) return misfit(`${changed} cannot be sent as it is`)
-    // Not what was parsed, because the digits of a BigInt are lost there.
-    return { json: isMinimal && !failed ? stringifyMinimal()(result) : json }
-  }
-
-  /** What JSON.stringify sends, if all of it is declared. */
-  function serializeAsJson (result: object, isMinimal: boolean): Serialized {
-    const sent = JSON.parse(JSON.stringify(result)) as object
-    if (!check(sent)) return misfit(describe(check.errors![0]!))
-    if (!isClosed(sent)) return misfit('it has members that are not declared, and cannot be sent without them')
-    return { json: JSON.stringify(isMinimal ? minimize(sent) : sent) }
-  }
-
+  const minimize = (result: object) => failed ? result : pick(result, [key, 'status'])
+  const slow = new SlowWay(schema, key, check, shared)
   return {
     failed,
-    isClosed,
+    fits: compileFits(schema),
     minimize,
-    serialize (result, isMinimal) {
-      const first = unlessThrown(() => serializeAsFastify(result, isMinimal))
-      return first !== undefined && 'json' in first ? first : serializeAsJson(result, isMinimal)
+    serializeSlowly (result, minimal) {
+      const written = slow.writeAsFastify(result) ?? slow.writePlain(result)
+      if (!minimal || failed || !('json' in written)) return written
+      return { json: slow.writerFor(result, true)(result) }
     }
   }
 }
 
-function misfit (detail: string): Serialized {
-  return { why: `its members do not fit the contract: ${detail}` }
+function compileFits (schema: TSchema): Branch['fits'] {
+  const closed = closeSchema(schema)
+  const check = TypeCompiler.Compile(closed)
+  // Whatever can be an object or a function is looked into.
+  const nested = Object.entries(closed.properties as Record<string, TSchema> | undefined ?? {})
+    .filter(([, member]) => mayBeObject(member))
+    .map(([name]) => name)
+  return result => isPlain(result) && check.Check(result) &&
+    (nested.length === 0 || nested.every(name => isPlainJson((result as Record<string, unknown>)[name])))
 }
 
-/** Fastify's serializer throws for values that it cannot write. */
-function unlessThrown<T> (run: () => T): T | undefined {
-  try {
-    return run()
-  } catch {
-    return undefined
+/** Whether a value that fits a closed schema can be an object, or one of the values that JSON cannot hold. */
+function mayBeObject ({ [Kind]: kind, anyOf = [] }: TSchema): boolean {
+  return kind === 'Union' ? (anyOf as TSchema[]).some(mayBeObject) : !['Null', 'Boolean', 'String', 'RegExp', 'Number', 'Integer', 'Literal', 'Never'].includes(kind)
+}
+
+/** The way of results that have undeclared members, a toJSON, accessors, dates or BigInts, or an intricate schema. */
+class SlowWay {
+  readonly #schema: TSchema
+  readonly #key: string
+  readonly #check: Check
+  readonly #shared: SharedSchemas
+  /** Compiled when they are needed, as most never are. */
+  readonly #writers = new Map<string, Write>()
+
+  constructor (schema: TSchema, key: string, check: Check, shared: SharedSchemas) {
+    this.#schema = schema
+    this.#key = key
+    this.#check = check
+    this.#shared = shared
+  }
+
+  /** What Fastify's serializer writes, where that fits the contract and says the same as the result. */
+  writeAsFastify (result: object): Serialized | undefined {
+    try {
+      const json = this.writerFor(result, false)(result)
+      const written: unknown = JSON.parse(json)
+      if (this.#check(written) && saysTheSame(written, result)) return { json }
+    } catch {
+      // Then the other way makes sense of it, or says what is wrong.
+    }
+  }
+
+  /** The same of what JSON.stringify makes of the result: it finds a toJSON everywhere, and leaves functions out. */
+  writePlain (result: object): Serialized {
+    // Without prototypes, whose methods Fastify's serializer would take for members.
+    const plain = JSON.parse(JSON.stringify(result), (_, value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.setPrototypeOf(value, null) as unknown
+      : value) as object
+    if (!this.#check(plain)) return { why: `its members do not fit the contract: ${describe(this.#check.errors![0]!)}` }
+    return this.writeAsFastify(plain) ?? { why: "Fastify's serializer cannot write what the contract says of it" }
+  }
+
+  /** Of a key that may be more than an integer, Fastify's serializer does not write a BigInt. */
+  writerFor (result: object, minimal: boolean): Write {
+    const isBig = typeof (result as Record<string, unknown>)[this.#key] === 'bigint'
+    const name = `${minimal} ${isBig}`
+    const known = this.#writers.get(name)
+    if (known !== undefined) return known
+    const { properties, required } = this.#schema as TSchema & { properties: Record<string, TSchema>, required: string[] }
+    const members = isBig ? { ...properties, [this.#key]: { type: 'integer' } } : properties
+    const both = [this.#key, 'status']
+    const write = compileWriter({
+      ...this.#schema,
+      properties: minimal ? pick(members, both) : members,
+      required: minimal ? both : required
+    }, this.#shared)
+    this.#writers.set(name, write)
+    return write
   }
 }
 
-/** Most contracts never need the slow way. */
-function lazily<T> (make: () => T): () => T {
-  let made: T | undefined
-  return () => (made ??= make())
+type Write = (value: unknown) => string
+
+function compileWriter (schema: object, shared: SharedSchemas): Write {
+  const safe = JSON.parse(JSON.stringify({ schema, shared }, leaveOutAdditionalItems)) as { schema: object, shared: SharedSchemas }
+  const compile = SerializerSelector()(safe.shared, { ajv: { validateFormats: false } })
+  return compile({ schema: safe.schema, method: '', url: '', httpStatus: '' })
+}
+
+/** Fastify's serializer writes all that is in the items behind a tuple; without this keyword it refuses them. */
+function leaveOutAdditionalItems (this: { items?: unknown }, keyword: string, value: unknown): unknown {
+  return keyword === 'additionalItems' && Array.isArray(this.items) ? undefined : value
 }
 
 /**
- * Fastify's serializer converts what JSON cannot hold, as a Date or a BigInt. It also coerces: it sends null as 0, an
- * Error as its message, and a default for a missing member. Such a result does not fit.
- * @returns the pointer of the first member that is sent as another value, undefined if there is none
+ * Tells whether JSON says the same as the value that Fastify's serializer has made it of, which would also make a text of
+ * an Error and a number of a text.
  */
-function findChanged (value: unknown, sent: unknown, pointer: string): string | undefined {
-  if (typeof value === 'bigint') return undefined
-  if (value instanceof Date) return typeof sent === 'string' ? undefined : pointer
-  const own = hasToJSON(value) ? value.toJSON() : value
-  if (own === null || typeof own !== 'object') return own === sent || own !== value ? undefined : pointer
-  if (typeof sent !== 'object' || sent === null) return pointer
-  for (const [name, member] of Object.entries(sent)) {
-    const changed = findChanged((own as Record<string, unknown>)[name], member, `${pointer}/${name}`)
-    if (changed !== undefined) return changed
-  }
-  return undefined
+function saysTheSame (written: unknown, value: unknown): boolean {
+  // It has written the default of the schema.
+  if (value === undefined) return true
+  // In the format that the schema names.
+  if (value instanceof Date) return typeof written === 'string'
+  if (typeof value === 'bigint') return String(value) === written || Number(value) === written
+  if (hasToJson(value)) return saysTheSame(written, value.toJSON())
+  if (typeof written !== 'object') return written === value
+  if (written === null) return value === null || (typeof value === 'number' && !Number.isFinite(value))
+  if (typeof value !== 'object' || value === null || Array.isArray(written) !== Array.isArray(value)) return false
+  return Object.keys(written).every(name => saysTheSame((written as Record<string, unknown>)[name], (value as Record<string, unknown>)[name]))
 }
 
-function hasToJSON (value: unknown): value is { toJSON (): unknown } {
+/** Whether a value says itself what it is in JSON. */
+export function hasToJson (value: unknown): value is { toJSON (): unknown } {
   return typeof value === 'object' && value !== null && typeof (value as { toJSON?: unknown }).toJSON === 'function'
 }
 
-function pick (result: object, names: readonly string[]): object {
-  return Object.fromEntries(names.map(name => [name, (result as Record<string, unknown>)[name]]))
+function pick (object: object, names: readonly string[]): object {
+  return Object.fromEntries(names.map(name => [name, (object as Record<string, unknown>)[name]]))
 }
 
 function describe ({ instancePath, message }: CheckError): string {
@@ -121,13 +165,16 @@ function describe ({ instancePath, message }: CheckError): string {
 
 interface CheckError { readonly instancePath: string, readonly message: string }
 
-/** Tells whether a value fits a schema, and what does not. */
+/** Tells whether a value fits a schema, and what did not. */
 export interface Check {
   (value: unknown): boolean
   readonly errors?: readonly CheckError[] | null
 }
 
-/** Compiles a check of values. Formats are not checked: they are annotations in OpenAPI 3.1 and cost more than all else. */
+/**
+ * Makes a function that tells whether a value fits a schema. Types are checked, formats are not: they are annotations in
+ * OpenAPI 3.1, and checking them costs more than all else.
+ */
 export function compileCheck (schema: object, shared: SharedSchemas): Check {
   const compile = AjvCompiler()(shared as Record<string, object>, {
     customOptions: {
@@ -137,14 +184,21 @@ export function compileCheck (schema: object, shared: SharedSchemas): Check {
       validateFormats: false,
       strict: false,
       strictNumbers: true,
-      // Otherwise each object has a member called `constructor`.
-      ownProperties: true,
-      keywords: [{ keyword: JSON_VALUE, schemaType: 'boolean', errors: false, validate: (_: unknown, value: unknown) => isJsonValue(value) }]
+      // So that a member called `constructor` is not there unless it is.
+      ownProperties: true
     }
   })
   return compile({ schema } as never) as unknown as Check
 }
 
-function compileStringify (schema: object, shared: SharedSchemas): (value: unknown) => string {
-  return SerializerSelector()(shared, {})({ schema } as never) as (value: unknown) => string
+/** Whether an object or array is in JSON what it has itself: it has no toJSON, and no members from a class. */
+export function isPlain (value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return (prototype === Object.prototype || prototype === Array.prototype || prototype === null) && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
+}
+
+/** The same at every depth, with nothing in it that JSON cannot hold. */
+function isPlainJson (value: unknown): boolean {
+  if (typeof value !== 'object') return typeof value !== 'function' && typeof value !== 'symbol' && typeof value !== 'bigint'
+  return value === null || (isPlain(value) && Object.values(value).every(isPlainJson))
 }

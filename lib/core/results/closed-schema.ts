@@ -1,74 +1,116 @@
-// Closes a schema: the closed schema accepts only plain JSON values without undeclared members, so that JSON.stringify
-// sends exactly what the schema declares.
+// Closes a JSON schema: makes the TypeBox schema of it that no value with an undeclared member fits.
+import { Type, type TProperties, type TSchema } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
 
-/** The keyword of a closed schema that a value must be what JSON.stringify sends. */
-export const JSON_VALUE = 'isJsonValue'
+/** As much of a schema as is looked at here. */
+interface Keywords {
+  readonly [keyword: string]: unknown
+  readonly type?: string | readonly string[]
+  readonly required?: readonly string[]
+  readonly properties?: Record<string, Schema>
+  readonly patternProperties?: Record<string, Schema>
+  readonly additionalProperties?: Schema
+  readonly items?: Schema | readonly Schema[]
+  readonly additionalItems?: Schema
+  readonly minItems?: number
+  readonly maxItems?: number
+  readonly anyOf?: readonly Schema[]
+  readonly pattern?: string
+  readonly minLength?: number
+  readonly const?: unknown
+  readonly enum?: readonly unknown[]
+}
 
-type Schema = Record<string, unknown>
+type Schema = boolean | Keywords
 
-/** Keywords that say nothing about members, so that they can stay as they are. */
-const KEPT = new Set([
-  'title', 'description', 'default', 'examples', 'example', 'deprecated', 'readOnly', 'writeOnly', 'type', 'nullable', 'const', 'enum',
-  'required', 'format', 'pattern', 'minLength', 'maxLength', 'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf',
-  'minItems', 'maxItems', 'uniqueItems', 'additionalProperties', 'additionalItems', '$id', '$schema', '$comment', 'discriminator'
-])
-
-/** Keywords that an object schema with `anyOf` may not have, because each branch would have to declare all members. */
-const MEMBERS = ['properties', 'patternProperties', 'additionalProperties', 'required', 'items']
+/** These say nothing of a value; formats are annotations in OpenAPI 3.1. */
+const ANNOTATIONS = ['title', 'description', 'examples', '$id', '$comment', 'deprecated', 'readOnly', 'writeOnly', 'format']
 
 /**
- * Makes the closed schema. It accepts a subset of the values that the schema accepts.
- * @returns undefined when the schema has keywords that cannot be closed, as `allOf`, `oneOf`, `if` or `$ref`
+ * Closes a schema at every depth: what fits the closed schema fits the schema, and has no members that it does not declare.
+ * A part that says more than can be closed becomes `Type.Never()`, which no value fits.
  */
-export function closeSchema (schema: unknown): Schema | undefined {
-  if (schema === true) return { [JSON_VALUE]: true }
-  if (typeof schema !== 'object' || schema === null) return undefined
-  const closed: Schema = { [JSON_VALUE]: true }
-  for (const [keyword, value] of Object.entries(schema)) {
-    const entry = closeKeyword(keyword, value, schema as Schema)
-    if (entry === undefined) return undefined
-    closed[keyword] = entry
-  }
-  return isObjectSchema(closed) ? closeObject(closed) : closed
+export function closeSchema (schema: Schema): TSchema {
+  if (typeof schema === 'boolean') return schema ? Type.Unknown() : Type.Never()
+  const { type, ...rest } = schema
+  if (Array.isArray(type)) return Type.Union(type.map(one => closeSchema({ ...rest, type: one })))
+  const keywords = Object.keys(schema).filter(keyword => !ANNOTATIONS.includes(keyword))
+  const has = (...known: string[]) => keywords.every(keyword => known.includes(keyword))
+  if (keywords.length === 0) return Type.Unknown()
+  if ('const' in schema && has('type', 'const')) return closeConstants(type, [schema.const])
+  if (schema.enum !== undefined && has('type', 'enum')) return closeConstants(type, schema.enum)
+  if (schema.anyOf !== undefined && has('anyOf')) return Type.Union(schema.anyOf.map(closeSchema))
+  if (type === 'null' && has('type')) return Type.Null()
+  if (type === 'boolean' && has('type')) return Type.Boolean()
+  if (type === 'string' && has('type', 'minLength', 'maxLength', 'pattern')) return closeString(schema)
+  const bounds = ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum']
+  if (type === 'number' && has('type', ...bounds)) return Type.Number(only(schema, bounds))
+  if (type === 'integer' && has('type', ...bounds)) return Type.Integer(only(schema, bounds))
+  if (type === 'array' && has('type', 'items', 'additionalItems', 'minItems', 'maxItems')) return closeArray(schema)
+  if (type === 'object' && has('type', 'required', 'properties', 'patternProperties', 'additionalProperties')) return closeObject(schema)
+  return Type.Never()
 }
 
-/** @returns undefined when the keyword cannot be closed */
-function closeKeyword (keyword: string, value: unknown, schema: Schema): unknown {
-  if (keyword === 'properties' || keyword === 'patternProperties') return closeAll(value as Schema)
-  if (keyword === 'items') return Array.isArray(value) ? closeList(value) : closeSchema(value)
-  if (keyword === 'anyOf') return MEMBERS.some(other => other in schema) ? undefined : closeList(value as unknown[])
-  return KEPT.has(keyword) ? value : undefined
+function closeConstants (type: Keywords['type'], values: readonly unknown[]): TSchema {
+  // The type says as much of a constant as of any other value.
+  const isTyped = compileTypeTest(type)
+  return Type.Union(values.filter(isTyped).map(closeConstant))
 }
 
-function closeAll (schemas: Schema): Schema | undefined {
-  const closed = Object.entries(schemas).map(([name, schema]) => [name, closeSchema(schema)] as const)
-  return closed.every(([, schema]) => schema !== undefined) ? Object.fromEntries(closed) : undefined
+function compileTypeTest (type: Keywords['type']): (value: unknown) => boolean {
+  if (type === undefined) return () => true
+  const typed = type === 'object' ? Type.Object({}) : closeSchema({ type })
+  return value => Value.Check(typed, value)
 }
 
-function closeList (schemas: readonly unknown[]): Schema[] | undefined {
-  const closed = schemas.map(closeSchema)
-  return closed.every(schema => schema !== undefined) ? closed : undefined
+function closeConstant (value: unknown): TSchema {
+  if (value === null) return Type.Null()
+  if (Array.isArray(value)) return Type.Never()
+  if (typeof value !== 'object') return Type.Literal(value as string)
+  return Type.Object(Object.fromEntries(Object.entries(value).map(([name, one]) => [name, closeConstant(one)])), { additionalProperties: false })
 }
 
-function isObjectSchema ({ type, properties, patternProperties, additionalProperties }: Schema): boolean {
-  return [type].flat().includes('object') || [properties, patternProperties, additionalProperties].some(keyword => keyword !== undefined)
+/** TypeBox counts units of UTF-16, of which a character can be two. */
+function closeString (schema: Keywords): TSchema {
+  const { minLength = 0, pattern } = schema
+  const lengths = { ...only(schema, ['maxLength']), ...(minLength > 0 && { minLength: minLength === 1 ? 1 : minLength * 2 }) }
+  return pattern === undefined ? Type.String(lengths) : Type.RegExp(new RegExp(pattern, 'u'), lengths)
 }
 
-/** @returns undefined when the schema of undeclared members cannot be closed */
-function closeObject (closed: Schema): Schema | undefined {
-  const { additionalProperties: others = false } = closed
-  const additionalProperties = typeof others === 'object' ? closeSchema(others) : others
-  return additionalProperties === undefined ? undefined : { ...closed, additionalProperties }
+function closeArray (schema: Keywords): TSchema {
+  const { items = true, minItems, maxItems, additionalItems } = schema
+  if (!isTuple(items)) return additionalItems === undefined ? Type.Array(closeSchema(items), only(schema, ['minItems', 'maxItems'])) : Type.Never()
+  return minItems === items.length && maxItems === items.length ? Type.Tuple(items.map(closeSchema)) : Type.Never()
 }
 
-/**
- * Whether JSON.stringify sends the value itself: no function or symbol, which it leaves out; no object with `toJSON`,
- * which it replaces; and no instance of a class, whose accessors it leaves out.
- */
-export function isJsonValue (value: unknown): boolean {
-  if (typeof value !== 'object') return typeof value !== 'function' && typeof value !== 'symbol'
-  if (value === null) return true
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return (prototype === Object.prototype || prototype === Array.prototype || prototype === null) &&
-    typeof (value as { toJSON?: unknown }).toJSON !== 'function'
+function isTuple (items: Schema | readonly Schema[]): items is readonly Schema[] {
+  return Array.isArray(items)
+}
+
+function closeObject ({ required = [], properties = {}, patternProperties = {}, additionalProperties = false }: Keywords): TSchema {
+  const patterns = Object.entries(patternProperties)
+  const names = Object.keys(properties)
+  if (patterns.length > 0 && (patterns.length > 1 || names.length > 0 || additionalProperties !== false)) return Type.Never()
+  if (patterns.length === 1) return closeRecord(...patterns[0]!)
+  if (!required.every(name => names.includes(name))) return Type.Never()
+  const members: TProperties = Object.fromEntries(Object.entries(properties).map(([name, member]) => {
+    const closed = closeSchema(member)
+    return [name, required.includes(name) ? closeRequired(closed) : Type.Optional(closed)]
+  }))
+  return Type.Object(members, additionalProperties === true ? {} : { additionalProperties: additionalProperties === false ? false : closeSchema(additionalProperties) })
+}
+
+/** A member that can be anything must still be there. */
+function closeRequired (member: TSchema): TSchema {
+  return Value.Check(member, undefined) ? Type.Intersect([member, Type.Not(Type.Undefined())]) : member
+}
+
+/** TypeBox matches names without the flag for Unicode. */
+function closeRecord (pattern: string, values: Schema): TSchema {
+  if (!/^[ -~]*$/.test(pattern) || /\\[pPu]/.test(pattern)) return Type.Never()
+  return Type.Record(Type.String({ pattern }), closeSchema(values), { additionalProperties: false })
+}
+
+function only (schema: Keywords, names: readonly string[]): Keywords {
+  return Object.fromEntries(Object.entries(schema).filter(([name]) => names.includes(name)))
 }

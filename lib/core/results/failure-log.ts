@@ -1,10 +1,59 @@
-// Logs why an item failed, for what the client is not told.
+// Records that items have failed: in the log, for what the client is not told, and with the `onItemError` hook of the app.
 import { inspect } from 'node:util'
-import type { FastifyBaseLogger } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { FailureDetail, Key } from '../../../schemas/index.js'
+import { configOf } from '../request/received.js'
+
+/** The item that has failed. */
+export interface FailedItem {
+  /** Its place in the request, from 0. */
+  readonly index: number
+  /** Null where it has none that can be used. */
+  readonly key: Key | null
+  /** Null for a task: it may run after its request, or in another process. */
+  readonly request: FastifyRequest | null
+}
+
+/**
+ * Called once for every item that an error has failed, with whatever was thrown, whether or not the client is told of it;
+ * not for items that were invalid. Nobody waits for what it returns, and what it throws is logged.
+ */
+export type OnItemError = (error: unknown, item: FailedItem) => void | Promise<void>
+
+/** Where the failures of a batch are recorded. */
+export interface FailureLogger {
+  readonly log: FastifyBaseLogger
+  readonly request: FastifyRequest | null
+  readonly onItemError: OnItemError | undefined
+}
+
+/** The failure logger of the batch that a reply is the answer to. */
+export function failureLoggerOf ({ request, log }: FastifyReply): FailureLogger {
+  return { log, request, onItemError: configOf(request).onItemError }
+}
+
+/** Records that an item has failed, and why. Never throws. */
+export function recordFailure ({ log, request, onItemError }: FailureLogger, failure: FailureDetail, thrown: unknown, index: number, key: Key | null): void {
+  logItemFailure(log, failure, thrown, index, key)
+  if (onItemError !== undefined) call(onItemError, thrown, { index, key, request }, log)
+}
+
+async function call (onItemError: OnItemError, thrown: unknown, item: FailedItem, log: FastifyBaseLogger): Promise<void> {
+  try {
+    await onItemError(thrown, item)
+  } catch (err) {
+    log.error({ err, index: item.index }, 'onItemError has failed')
+  }
+}
+
+/** Gives the hook to every route of the app that has none of its own. */
+export function prepareItemErrors (app: FastifyInstance, onItemError: OnItemError | undefined): void {
+  if (onItemError === undefined) return
+  app.addHook('onRoute', route => { route.config = { onItemError, ...route.config } })
+}
 
 /** Logs a failure with a 5xx status; a client's own mistakes are not worth a line each. */
-export function logItemFailure (
+function logItemFailure (
   log: FastifyBaseLogger, { code, statusCode = 500 }: FailureDetail, thrown: unknown, index: number, key: Key | null
 ): void {
   if (statusCode < 500) return
@@ -21,7 +70,7 @@ export function logItemFailure (
  * What JSON leaves as it is, and those who read a log may take for the end of a line, for a command to their terminal or
  * for a change of direction.
  */
-const TREACHEROUS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+const MISLEADING = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 
 /** Most keys; they are told from the others in less time than it takes to look for what is to be replaced. */
 const PLAIN = /^[ -~]*$/
@@ -34,7 +83,7 @@ export function showKey (key: Key | null): Key | null {
   if (typeof key !== 'string') return key
   const start = key.length > LENGTH ? `${key.slice(0, LENGTH)}...` : key
   if (PLAIN.test(start)) return start
-  return start.replace(TREACHEROUS, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return start.replace(MISLEADING, one => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** What a logger can show of anything thrown; of a cause it shows an error only, so that any other has its own member. */

@@ -1,9 +1,10 @@
-// Tells of batches once it is known what became of them: a line in the log, and events for whoever listens.
+// Reports batches when their outcome is known: a line in the log, and events on diagnostics channels.
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
-import type { Key } from '../../../schemas/index.js'
+import { generic, type AnyContract, type Key } from '../../../schemas/index.js'
 import { configOf } from '../request/received.js'
 import { showKey } from './failure-log.js'
+import { isFailureWord } from './serializer.js'
 
 /** What subscribers of the diagnostics channel `fastify-multi-status:batch` get, for every batch that has ended. */
 export interface BatchEvent {
@@ -78,16 +79,16 @@ export function wantsItem ({ isHeard, isDebugged, failing }: Report, failed: boo
 
 /** Reports one item. */
 export function reportItem (report: Report, item: ItemVerdict): void {
-  if (item.failed) noteFailing(report, item.key)
-  if (report.isHeard || report.isDebugged) tellOfItem(report, item)
+  if (item.failed) recordFailing(report, item.key)
+  if (report.isHeard || report.isDebugged) publishItem(report, item)
 }
 
-function noteFailing (report: Report, key: Key | null): void {
+function recordFailing (report: Report, key: Key | null): void {
   const failing = report.failing ??= []
   if (failing.length < SHOWN) failing.push(showKey(key))
 }
 
-function tellOfItem ({ batch, isHeard, isDebugged }: Report, { index, key, failed, code }: ItemVerdict): void {
+function publishItem ({ batch, isHeard, isDebugged }: Report, { index, key, failed, code }: ItemVerdict): void {
   const { route, method, log, request } = batch
   if (isHeard) items.publish({ route, method, index, key, failed, code, request } satisfies ItemEvent)
   if (isDebugged) log.debug({ index, key: showKey(key), failed, code }, failed ? 'item has failed' : 'item has succeeded')
@@ -121,4 +122,52 @@ export function batchOf ({ request, log }: FastifyReply): ReportedBatch {
 /** The same, of which nothing is left but what is needed to report it when the request has long been answered. */
 export function detachedBatchOf (reply: FastifyReply): ReportedBatch {
   return { ...batchOf(reply), request: undefined }
+}
+
+/** Results as they are answered. */
+export interface Reported {
+  readonly total: number
+  readonly failed: number
+  /** Gives the results; not asked for them when nobody wants to hear of an item. */
+  results (): readonly unknown[]
+  readonly contract: AnyContract | undefined
+  /** The keys of the items, where they are known. */
+  readonly keys: readonly (Key | null)[]
+  /** The places of results that did not fit the contract, and have become failures. */
+  readonly refused?: ReadonlySet<number> | undefined
+}
+
+/** In the config of a route whose results have been reported before. */
+export const REPORTED = Symbol.for('fastify-multi-status.reported')
+
+/** Reports the batch that a reply answers. */
+export function reportAnswer (reply: FastifyReply, reported: Reported): void {
+  if (!(REPORTED in configOf(reply.request))) reportResults(batchOf(reply), reported)
+}
+
+/** Looks at no more results than somebody wants to hear of. */
+export function reportResults (batch: ReportedBatch, reported: Reported): void {
+  const { total, failed } = reported
+  const report = beginReport(batch)
+  let left = failed
+  const results = wantsItem(report, left > 0) ? reported.results() : []
+  for (let index = 0; index < results.length && wantsItem(report, left > 0); index++) {
+    const verdict = judge(results[index], index, reported)
+    if (verdict.failed) left--
+    reportItem(report, verdict)
+  }
+  endReport(report, { total, failed })
+}
+
+function judge (result: unknown, index: number, { contract, keys, refused }: Reported): ItemVerdict {
+  // What has been refused may not let itself be looked at.
+  if (refused?.has(index)) return { index, key: keys[index] ?? null, failed: true, code: 'INVALID_RESULT' }
+  const { key, failureWord } = contract ?? { key: generic.key }
+  const { status, code, [key]: own } = result as { status?: unknown, code?: unknown, [key: string]: unknown }
+  const failed = failureWord === undefined ? isFailureWord(status) : status === failureWord
+  return { index, key: keys[index] ?? keyOf(own), failed, code: failed && typeof code === 'string' ? code : undefined }
+}
+
+function keyOf (own: unknown): Key | null {
+  return typeof own === 'string' || typeof own === 'number' ? own : null
 }

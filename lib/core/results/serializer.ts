@@ -1,220 +1,229 @@
-// Serializes results to JSON. A result that does not fit the contract becomes an INVALID_RESULT failure; the others stay.
+// Serializes results, one branch of the contract per status. A result that does not fit becomes a failure; the rest survive.
 import { generic, type AnyContract, type Key } from '../../../schemas/index.js'
 import { invalidResult, toFailure } from '../../errors.js'
-import { compileBranches, compileCheck, type Branch, type Serialized, type SharedSchemas } from './branch.js'
+import { compileBranches, compileCheck, hasToJson, isPlain, type Branch, type SharedSchemas } from './branch.js'
 
-/** The JSON text before the results and after them. */
-export interface Frame {
-  readonly head: string
-  readonly tail: string
-}
-
-/** How to serialize results. */
+/** What the serializer needs to know about the results beside themselves. */
 export interface SerializeContext {
-  /** Whether a success is sent with only its key and status. The whole success must fit all the same. */
+  /** Whether a success is to have only its key and status, although it must be right as a whole. */
   readonly minimal?: boolean
-  /** The keys of the items, for results without a key. @default only a result's own key is known */
+  /** The keys of the items, for results that may not know theirs. @default a result's own is all that is known */
   readonly keys?: readonly (Key | null)[]
-  /** Called for each result that does not fit the contract. */
+  /** Called for every result that does not fit the contract. */
   onInvalid (index: number, key: Key | null, why: string): void
 }
 
-/** A body that is serialized piece by piece. */
+/** Results that become JSON, slice by slice. */
 export interface Serialization {
-  /** The number of results. */
+  /** How many results there are. */
   readonly total: number
-  /** How many of the results serialized so far are failures. */
+  /** How many of those that have been serialized are failures. */
   failed (): number
-  /** Serializes the next piece, of about so many bytes at most. */
-  next (bytes: number): { piece: string, isLast: boolean }
+  /** The next part of the results as an array in JSON: about so many characters, and at least one result. */
+  next (length: number): { text: string, isLast: boolean }
 }
 
 /** Serializes results. It never throws, whatever the results are. */
-export type SerializeResults = (results: readonly unknown[], frame: Frame, context: SerializeContext) => Serialization
+export type SerializeResults = (results: readonly unknown[], context: SerializeContext) => Serialization
 
-/** How the results of a contract are serialized. */
-interface ResultWriter {
-  /** The branch of a result that JSON.stringify may send as it is, undefined for any other result. */
-  branchOf (result: unknown): Branch | undefined
-  /** Serializes one result the slow way. */
-  serialize (result: unknown, minimal: boolean): Serialized & { failed?: boolean }
-}
-
-/** Serializes one result without an envelope. */
+/** Serializes one result by itself. */
 export function serializeAlone (serialize: SerializeResults, result: unknown, context: SerializeContext): { text: string, failed: boolean } {
-  const serialization = serialize([result], NO_FRAME, context)
-  const { piece } = serialization.next(Infinity)
-  return { text: piece, failed: serialization.failed() > 0 }
+  const serialization = serialize([result], context)
+  const { text } = serialization.next(Infinity)
+  return { text: text.slice(1, -1), failed: serialization.failed() > 0 }
 }
 
-const NO_FRAME: Frame = { head: '', tail: '' }
-
-/** The serializers of contracts without references, which mean the same everywhere. */
-const compiled = new WeakMap<AnyContract, SerializeResults>()
-
-/** The serializers of contracts with references, whose schemas differ between the contexts of an app. */
-const compiledFor = new WeakMap<SchemaOwner, WeakMap<AnyContract, SerializeResults>>()
-
-/** Has the shared schemas that a contract may refer to, as a context of an app does. */
+/** What gives the schemas that a contract may refer to, as a context of an app does. */
 export interface SchemaOwner { getSchemas (): SharedSchemas }
 
+/** Contracts that refer to no other schema mean the same everywhere. */
+const ANYWHERE: SchemaOwner = { getSchemas: () => ({}) }
+
+/** By contract and by owner, because every context of an app may have shared schemas of its own. */
+const compiled = new WeakMap<AnyContract, WeakMap<SchemaOwner, SerializeResults>>()
+
 /**
- * The serializer of a contract, compiled at the first call; without a contract, one that accepts any object.
- * @param owner has the shared schemas; only needed for contracts with references
+ * The serializer of a contract, compiled when first asked for; without a contract, one that takes any object.
+ * @param owner of the schemas that the contract may refer to; not needed for one that refers to none
  */
-export function serializerOf (contract: AnyContract | undefined, owner?: SchemaOwner): SerializeResults {
+export function serializerOf (contract: AnyContract | undefined, owner = ANYWHERE): SerializeResults {
   if (contract === undefined) return serializeAnything
-  const hasReferences = owner !== undefined && JSON.stringify(contract.schemas.body).includes('"$ref":')
-  return compiled.get(contract) ?? (hasReferences ? compileFor(contract, owner) : compileOnce(compiled, contract, {}))
+  const owners = compiled.get(contract)
+  return owners?.get(ANYWHERE) ?? owners?.get(owner) ?? compileFor(contract, owner)
 }
 
 function compileFor (contract: AnyContract, owner: SchemaOwner): SerializeResults {
-  const ofOwner = compiledFor.get(owner) ?? new WeakMap<AnyContract, SerializeResults>()
-  compiledFor.set(owner, ofOwner)
-  return ofOwner.get(contract) ?? compileOnce(ofOwner, contract, owner.getSchemas())
-}
-
-function compileOnce (cache: WeakMap<AnyContract, SerializeResults>, contract: AnyContract, shared: SharedSchemas): SerializeResults {
-  const serialize = compileSerializer(contract, shared)
-  cache.set(contract, serialize)
+  // Whose schemas refer to nothing is not to suffer from what else the app has.
+  const needed = JSON.stringify(contract.schemas.body).includes('"$ref":') ? owner : ANYWHERE
+  const serialize = compileSerializer(contract, needed.getSchemas())
+  const owners = compiled.get(contract) ?? new WeakMap<SchemaOwner, SerializeResults>()
+  compiled.set(contract, owners.set(needed, serialize))
   return serialize
 }
 
 /** Compiles the serializer of a contract. */
 export function compileSerializer (contract: AnyContract, shared: SharedSchemas = {}): SerializeResults {
   const branches = compileBranches(contract, shared)
-  return createSerializer(contract, shared, {
-    branchOf (result) {
-      if (typeof result !== 'object' || result === null) return undefined
-      const branch = branches.get((result as { status?: unknown }).status)
-      return branch?.isClosed(result) ? branch : undefined
-    },
-    serialize (result, minimal) {
-      if (result === null || typeof result !== 'object') return { why: 'it is no object' }
-      const { toJSON } = result as { toJSON?: unknown }
-      const { status } = (typeof toJSON === 'function' ? toJSON.call(result) ?? {} : result) as { status?: unknown }
-      const branch = branches.get(status)
-      if (branch === undefined) return { why: `its status is none of ${[...branches.keys()].join(', ')}` }
-      return { ...branch.serialize(result, minimal), failed: branch.failed }
-    }
+  const isKey = compileCheck(contract.schemas.key, shared)
+  return createSerializer({
+    contract,
+    isKey,
+    find: result => branches.get(result.status),
+    expected: `its status is none of ${[...branches.keys()].join(', ')}`
   })
 }
 
-/** The first run is short, because the size of the results is not known yet. */
-const FIRST_RUN = 64
-/** The most results of one run. */
-const LONGEST_RUN = 4096
+/** How results are serialized. */
+interface Rules {
+  /** Says in its words that a result does not fit. */
+  readonly contract: AnyContract
+  isKey (value: unknown): boolean
+  /** The branch that a result belongs to. */
+  find (result: { status?: unknown }): Branch | undefined
+  /** What to say of a result that belongs to none. */
+  readonly expected: string
+}
 
-function createSerializer (contract: AnyContract, shared: SharedSchemas, writer: ResultWriter): SerializeResults {
-  const isKey = compileCheck(contract.schemas.key, shared)
-  return (results, frame, context) => {
-    const body = new SerializedBody(results, contract, writer, context, isKey)
+/** How many results tell about how long one is, and how many are serialized at a time at most. */
+const SAMPLE = 16
+const MOST = 1000
+
+/** A result that takes the slow way counts for as many characters, for the time that it takes. */
+const SLOW_LENGTH = 2048
+
+function createSerializer (rules: Rules): SerializeResults {
+  return (results, context) => {
+    const total = results.length
+    let index = 0
+    let failed = 0
+    let average = estimateLength(results)
+
     return {
-      total: results.length,
-      failed: () => body.failures,
-      next (bytes) {
-        const start = body.index === 0 ? frame.head : ''
-        const text = body.write(bytes)
-        const isLast = body.index === results.length
-        return { piece: start + text + (isLast ? frame.tail : ''), isLast }
+      total,
+      failed: () => failed,
+      next (length) {
+        const start = index
+        const texts: string[] = []
+        for (let spent = 0; index < total && spent < length;) {
+          const end = Math.min(index + Math.min(Math.ceil((length - spent) / average), MOST), total)
+          const slice = serializeSlice(rules, results, index, end, context)
+          texts.push(slice.text)
+          failed += slice.failed
+          const cost = slice.text.length + slice.slow * SLOW_LENGTH
+          average = cost / (end - index)
+          spent += cost
+          index = end
+        }
+        // As it is if it is all, because to cut a long text costs a copy of it.
+        if (start === 0 && index === total && texts.length === 1) return { text: texts[0]!, isLast: true }
+        const text = texts.map(one => one.slice(1, -1)).join(',')
+        return { text: `${start === 0 ? '[' : ','}${text}${index === total ? ']' : ''}`, isLast: index === total }
       }
     }
   }
 }
 
-/** The results of one body, serialized from the first to the last. */
-class SerializedBody {
-  index = 0
-  failures = 0
-  #bytes = 0
-
-  constructor (
-    readonly results: readonly unknown[], readonly contract: AnyContract, readonly writer: ResultWriter,
-    readonly context: SerializeContext, readonly isKey: (value: unknown) => boolean
-  ) {}
-
-  /** Serializes results until there are about so many bytes. */
-  write (bytes: number): string {
-    let text = ''
-    while (this.index < this.results.length && text.length < bytes) {
-      const separator = this.index === 0 ? '' : ','
-      text += separator + this.#writeRun(Math.min(this.results.length, this.index + this.#runLength(bytes - text.length)))
-    }
-    this.#bytes += text.length
-    return text
-  }
-
-  /** As many results as probably fill these bytes, by the average so far. */
-  #runLength (bytes: number): number {
-    if (this.#bytes === 0 || this.index === 0) return FIRST_RUN
-    return Math.max(1, Math.min(LONGEST_RUN, Math.floor(bytes / (this.#bytes / this.index))))
-  }
-
-  /** Serializes the closed results from here together, or one other result alone. */
-  #writeRun (end: number): string {
-    const { results, context: { minimal = false } } = this
-    const start = this.index
-    const branches: Branch[] = []
-    for (let index = start; index < end; index++) {
-      const branch = this.#branchOf(results[index])
-      if (branch === undefined) break
-      branches.push(branch)
-    }
-    const run = results.slice(start, start + branches.length)
-    const text = run.length === 0 ? undefined : stringifyRun(run)
-    if (text === undefined) return this.#writeEach(results.slice(start, start + Math.max(1, run.length)))
-    this.index += run.length
-    for (const branch of branches) if (branch.failed) this.failures++
-    return minimal ? stringifyRun(run.map((result, place) => branches[place]!.minimize(result as object)))! : text
-  }
-
-  #writeEach (run: readonly unknown[]): string {
-    return run.map(result => this.#writeSlowly(result)).join(',')
-  }
-
-  #branchOf (result: unknown): Branch | undefined {
-    try {
-      return this.writer.branchOf(result)
-    } catch {
-      return undefined
-    }
-  }
-
-  #writeSlowly (result: unknown): string {
-    const { writer, context: { minimal = false } } = this
-    const one = tryToSerialize(writer, result, minimal)
-    const json = 'json' in one ? one.json : this.#refuse(result, one.why)
-    if (!('json' in one) || one.failed) this.failures++
-    this.index++
-    return json
-  }
-
-  #refuse (result: unknown, why: string): string {
-    const { contract, context: { keys, onInvalid }, index } = this
-    const key = keyIn(result, contract.key, this.isKey) ?? keys?.[index] ?? null
-    onInvalid(index, key, why)
-    return JSON.stringify(contract.fail(key, toFailure(invalidResult())))
+/** About how many characters a result has. */
+function estimateLength (results: readonly unknown[]): number {
+  try {
+    const sample = Array.from(results.slice(0, SAMPLE))
+    return JSON.stringify(sample).length / Math.max(sample.length, 1)
+  } catch {
+    return SLOW_LENGTH
   }
 }
 
-/** @returns undefined when one of them cannot be written, as a cycle or a BigInt in a member that may be anything */
-function stringifyRun (run: readonly unknown[]): string | undefined {
+/** Some results as an array in JSON. */
+interface Slice {
+  text: string
+  /** How many of them are failures. */
+  failed: number
+  /** How many of them have taken the slow way. */
+  slow: number
+}
+
+function serializeSlice (rules: Rules, results: readonly unknown[], start: number, end: number, context: SerializeContext): Slice {
+  const slice: Slice = { text: '', failed: 0, slow: 0 }
+  const texts: string[] = []
+  const addSlowly = (from: number, to: number) => {
+    for (let index = from; index < to; index++) {
+      const { json, failed } = serializeSlowly(rules, results[index], index, context)
+      texts.push(json)
+      slice.slow++
+      if (failed) slice.failed++
+    }
+  }
+  for (let next = start; next < end;) {
+    const run = takeRun(rules, results, next, end)
+    const json = tryStringify(rules, run, context.minimal)
+    if (json !== undefined) slice.failed += run.failed
+    if (json !== undefined && run.results.length === end - start) return { ...slice, text: json }
+    if (json === undefined) addSlowly(next, run.end)
+    else if (run.results.length > 0) texts.push(json.slice(1, -1))
+    next = run.end
+    if (next < end) addSlowly(next, ++next)
+  }
+  return { ...slice, text: `[${texts.join(',')}]` }
+}
+
+/** Results that follow each other, all of which JSON.stringify may write. */
+interface Run {
+  readonly results: object[]
+  readonly end: number
+  readonly failed: number
+}
+
+function takeRun ({ find }: Rules, results: readonly unknown[], start: number, end: number): Run {
+  const run = { results: [] as object[], end: start, failed: 0 }
   try {
-    return JSON.stringify(run).slice(1, -1)
+    for (; run.end < end; run.end++) {
+      const result = results[run.end]
+      if (typeof result !== 'object' || result === null) return run
+      const branch = find(result)
+      if (branch === undefined || !branch.fits(result)) return run
+      run.results.push(result)
+      if (branch.failed) run.failed++
+    }
+  } catch {
+    // The slow way says why this one cannot be read.
+  }
+  return run
+}
+
+/** @returns undefined where there is something in an open member that JSON cannot hold, as a BigInt */
+function tryStringify ({ find }: Rules, { results }: Run, minimal = false): string | undefined {
+  try {
+    const json = JSON.stringify(results)
+    return minimal ? JSON.stringify(results.map(result => find(result)!.minimize(result))) : json
   } catch {
     return undefined
   }
 }
 
-function tryToSerialize (writer: ResultWriter, result: unknown, minimal: boolean): ReturnType<ResultWriter['serialize']> {
+function serializeSlowly (
+  rules: Rules, result: unknown, index: number, { minimal = false, keys, onInvalid }: SerializeContext
+): { json: string, failed: boolean } {
+  const one = trySerialize(rules, result, minimal)
+  if ('json' in one) return one
+  const key = keyIn(result, rules.contract.key, rules.isKey) ?? keys?.[index] ?? null
+  onInvalid(index, key, one.why)
+  return { json: JSON.stringify(rules.contract.fail(key, toFailure(invalidResult()))), failed: true }
+}
+
+type Attempt = { json: string, failed: boolean } | { why: string }
+
+function trySerialize ({ find, expected }: Rules, result: unknown, minimal: boolean): Attempt {
   try {
-    return writer.serialize(result, minimal)
+    const value = hasToJson(result) ? result.toJSON() : result
+    if (value === null || typeof value !== 'object') return { why: 'it is no object' }
+    const branch = find(value)
+    return branch === undefined ? { why: expected } : { ...branch.serializeSlowly(value, minimal), failed: branch.failed }
   } catch (error) {
     return { why: `it cannot be read: ${messageOf(error)}` }
   }
 }
 
-/** The message of anything thrown, also of what throws when it is read. */
+/** A getter can throw anything, also what cannot be looked at. */
 function messageOf (error: unknown): string {
   try {
     return String((error as Error).message)
@@ -234,17 +243,25 @@ function keyIn (result: unknown, name: string, isKey: (value: unknown) => boolea
 
 const FAILURE_WORDS = new Set<unknown>(['error', 'failed'])
 
-/** Whether a result with this status counts as a failure, where there is no contract. */
+/** Whether a result with this status, of which no contract says anything, counts as a failure. */
 export function isFailureWord (status: unknown): boolean {
   return FAILURE_WORDS.has(status) || (typeof status === 'number' && status >= 400)
 }
 
-/** Without a contract, a result is sent as JSON.stringify writes it, if that is an object. */
-const serializeAnything = createSerializer(generic, {}, {
-  branchOf: () => undefined,
-  serialize (result) {
-    const json = JSON.stringify(result) as string | undefined
-    if (json === undefined || json[0] !== '{') return { why: 'it is no object' }
-    return { json, failed: isFailureWord((result as { status?: unknown }).status) }
+/** Without a contract: what JSON.stringify makes of a result, as long as that is an object. */
+const anything: Omit<Branch, 'failed'> = {
+  fits: result => !Array.isArray(result) && isPlain(result),
+  minimize: result => result,
+  serializeSlowly (result) {
+    const json = JSON.stringify(result)
+    return json.startsWith('{') ? { json } : { why: 'it is no object' }
   }
+}
+const [success, failure] = [{ ...anything, failed: false }, { ...anything, failed: true }]
+
+const serializeAnything = createSerializer({
+  contract: generic,
+  isKey: compileCheck(generic.schemas.key, {}),
+  find: ({ status }) => isFailureWord(status) ? failure : success,
+  expected: ''
 })

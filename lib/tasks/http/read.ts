@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { tasks, type TaskResult } from '../../../schemas/index.js'
 import type { StatusPolicy } from '../../core/reply/multi-status.js'
-import { REPORTED } from '../../core/results/report-results.js'
+import { REPORTED } from '../../core/results/report.js'
 import { BatchExpired } from '../../errors.js'
 import { findBatch } from './access.js'
 import type { BatchInfo } from '../engine.js'

@@ -5,7 +5,7 @@ import { tasks, type FailureDetail, type TaskResult } from '../../../schemas/ind
 import type { Batch } from '../../core/items/batch.js'
 import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from '../../core/request/preferences.js'
 import { detachedBatchOf, type ReportedBatch } from '../../core/results/report.js'
-import { reportResults } from '../../core/results/report-results.js'
+import { reportResults } from '../../core/results/report.js'
 import { invalidItemDetail, taskLost, toFailure } from '../../errors.js'
 import { documentRun } from '../openapi.js'
 import type { BatchEnd, NewBatch, TaskEngine } from '../engine.js'

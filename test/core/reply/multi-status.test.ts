@@ -121,7 +121,7 @@ t.test('the output of Promise.allSettled is worded, with the keys of the items',
 
 t.test('an outcome may hold a whole result, a failure, what a success carries, or what a success does without', async t => {
   const words = defineContract({ name: 'Row', key: 'id', success: ['made', 'kept'], failure: 'lost', reason: 'why' })
-  const values = [{ id: 1, status: 'kept' }, { status: 'lost', why: 'gone' }, {}, undefined, null, 'text', 7, [1], { id: 'mine' }, { status: 'unheard of' }, { status: undefined }, { toJSON: () => 1 }]
+  const values = [{ id: 1, status: 'kept' }, { status: 'lost', why: 'gone' }, {}, undefined, null, 'text', 7, [1], { id: 'mine' }, { status: 'unheard of' }, { status: undefined }, { toJSON: () => 1 }, { toJSON: () => ({ id: 'its own', more: 1 }) }]
   const keys = values.map((_, index) => index + 1)
   const { response } = await ask(t, { results: values.map(fulfilled), options: { contract: words, keys } })
 
@@ -131,8 +131,21 @@ t.test('an outcome may hold a whole result, a failure, what a success carries, o
     ...[3, 4, 5, 6, 7, 8, 9].map(id => ({ id, status: 'made' })),
     { id: 10, status: 'lost', why: 'Invalid result', code: 'INVALID_RESULT', statusCode: 500, retryable: false },
     { id: 11, status: 'made' },
-    { id: 12, status: 'lost', why: 'Invalid result', code: 'INVALID_RESULT', statusCode: 500, retryable: false }
+    { id: 12, status: 'made' },
+    { id: 13, status: 'made' }
   ])
+})
+
+t.test('an outcome may hold a document with toJSON, or an object of a class with getters', async t => {
+  class Row {
+    readonly #id = 7
+    readonly own = true
+    get contactId () { return this.#id }
+  }
+  const document = { toJSON: () => ({ email: 'ignored', contactId: 8 }) }
+  const { response } = await ask(t, { route: withContract, results: [new Row(), document].map(fulfilled), options: { keys: ['a', 'b'] } })
+
+  t.strictSame(response.json().results, [created('a', 7), created('b', 8)])
 })
 
 t.test('a result whose reason is called reason is no outcome', async t => {
@@ -442,7 +455,7 @@ t.test("the app's preSerialization hooks see the results, and what they make of 
 })
 
 t.test('what a preSerialization hook puts beside or around the results is answered too', async t => {
-  const results = [created('a', 1), { email: 'b', status: 'created', contactId: 'none' }]
+  const results = [created('a', 1), { email: 'b', status: 'created', contactId: 1.5 }]
   const answered = [created('a', 1), refused('b', INVALID)]
   const hooked = (hook: (payload: object) => unknown) => ask(t, {
     route: { ...withContract, preSerialization: async (_request, _reply, payload) => hook(payload as object) }, results

@@ -119,7 +119,7 @@ t.test('whichever way a batch is answered, it is published once, and each of its
 
 t.test('a result that does not fit its contract is told of as the failure that it has become', async t => {
   const { app } = await buildItems(t)
-  app.route(bulkRoute({ url: '/bad', contract: generic, item: Item, stream: true, handler: () => ({ toJSON: () => 1 }) as never }))
+  app.route(bulkRoute({ url: '/bad', contract: generic, item: Item, stream: true, handler: () => ({ status: 'pending' }) as never }))
   app.post('/odd', { config: { multiStatus: generic } }, async (_request, reply) => reply.multiStatus([{ id: 1, status: 'pending' }, { id: 2, status: 'success' }]))
   const { items } = listen(t)
   await post(app, {}, '/odd')

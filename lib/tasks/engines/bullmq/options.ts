@@ -1,7 +1,7 @@
 // The options of the BullMQ engine and of its workers, and their checks.
 import type { FastifyBaseLogger } from 'fastify'
 import { checkFunction, checkMembers, membersOf } from '../../../core/options.js'
-import type { OnItemError } from '../../../core/results/item-error.js'
+import type { OnItemError } from '../../../core/results/failure-log.js'
 import { checkInteger, show } from '../../../core/settle/options.js'
 import { InvalidOption } from '../../../errors.js'
 import type { TaskDefinition } from '../../definition.js'

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../../schemas/index.js'
-import { noteFailure, type FailureBook, type OnItemError } from '../../../core/results/item-error.js'
+import { recordFailure, type FailureLogger, type OnItemError } from '../../../core/results/failure-log.js'
 import { waitAtMost } from '../../../core/settle/timeout.js'
 import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../../errors.js'
 import { writeResult, writeTooLarge, type ResultText } from '../../result.js'
@@ -118,7 +118,7 @@ async function attempt (state: WorkerState, { batchId, index, task }: TaskJob, j
     expectOpen(state)
     const answer = await records.begin(batchId, { index, alone })
     if (answer === Begin.Settled) return undefined
-    if (answer === Begin.KilledBefore) return { result: failLostTask(bookOf(options, batchId), index, task.taskId), retryIn: undefined }
+    if (answer === Begin.KilledBefore) return { result: failLostTask(failureLoggerOf(options, batchId), index, task.taskId), retryIn: undefined }
     expectOpen(state)
     return await run(state, { batchId, index, task }, job.attemptsStarted, alone)
   } finally {
@@ -146,13 +146,13 @@ function expectOpen ({ closing }: WorkerState): void {
   if (closing.signal.aborted) throw serverClosing()
 }
 
-function bookOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: string): FailureBook {
+function failureLoggerOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: string): FailureLogger {
   return { log: logOf(batchId), request: null, onItemError }
 }
 
-function failLostTask (book: FailureBook, index: number, taskId: Key): TaskResult {
+function failLostTask (book: FailureLogger, index: number, taskId: Key): TaskResult {
   const lost = taskLost('each process that it ran in has died')
-  noteFailure(book, toFailure(lost), lost, index, taskId)
+  recordFailure(book, toFailure(lost), lost, index, taskId)
   return tasks.fail(taskId, toFailure(lost))
 }
 
@@ -172,7 +172,7 @@ async function record (state: WorkerState, { batchId, index }: TaskJob, result: 
 }
 
 function writeLimited (options: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
-  const book = bookOf(options, batchId)
+  const book = failureLoggerOf(options, batchId)
   const text = writeResult({ index, result }, book)
   return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, book)
 }

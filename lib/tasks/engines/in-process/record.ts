@@ -1,6 +1,6 @@
 // What the in-process engine remembers of one batch: its results, and the order in which they came.
 import type { TaskResult } from '../../../../schemas/index.js'
-import type { FailureBook, OnItemError } from '../../../core/results/item-error.js'
+import type { FailureLogger, OnItemError } from '../../../core/results/failure-log.js'
 import type { BatchInfo, NewBatch, PlacedResult, SettledTask } from '../../engine.js'
 import { readResult, writeResult, writeTooLarge, type ResultText } from '../../result.js'
 
@@ -23,7 +23,7 @@ type Kept = TaskResult | string
  */
 export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => boolean, onItemError: OnItemError | undefined): BatchRecord {
   const { batchId, total, owner, keep, log } = batch
-  const book: FailureBook = { log, request: null, onItemError }
+  const book: FailureLogger = { log, request: null, onItemError }
   const createdAt = Date.now()
   // At their full length, because to let them grow costs as much as all else here.
   const results: Kept[] = new Array(total)
@@ -56,7 +56,7 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
 /** Bytes that a result may have in any case: that it was too large has to be said somewhere. */
 const SMALL = 1024
 
-function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, book: FailureBook): ResultText {
+function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, book: FailureLogger): ResultText {
   const text = writeResult(placed, book)
   const size = Buffer.byteLength(text.json)
   return makeRoom(size) || size <= SMALL ? text : writeTooLarge(placed, book)
