@@ -356,7 +356,7 @@ export const BatchExpired = requestError('FST_MULTI_STATUS_BATCH_EXPIRED', 410, 
 
 // Items of every bulk route. Each call makes a new error, because an error carries its stack.
 /** Describes an invalid item to the client. Not an error, because a batch may have many and each error would carry a stack. */
-export const invalidItemDetail = (errors: ItemProblem[]): FailureDetail =>
+export const invalidItemDetail = (errors: ItemProblem[] | undefined): FailureDetail =>
   ({ message: 'Invalid data', code: 'INVALID_ITEM', statusCode: 422, retryable: false, errors })
 
 /** An item that does not fit its schema. */

@@ -35,7 +35,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   app.decorateReply(END_SIGNAL, function (this: FastifyReply) { return lifetime.signalFor(this) })
   awaitLargeBodies(app)
   prepareItemErrors(app, onItemError)
-  prepareContractRoutes(app, status)
+  prepareContractRoutes(app, { status, maxInFlight })
   prepareIdempotency(app, idempotency)
   markRoutes(app)
 

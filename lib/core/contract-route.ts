@@ -14,14 +14,20 @@ import { serializerOf } from './results/serializer.js'
 import { addStreamRoute, prepareStreamRoute } from './stream-route.js'
 import type { JsonSchema } from './items/tagged-union.js'
 
+/** The options of the plugin that routes depend on. */
+export interface RouteSettings {
+  readonly status: StatusPolicy
+  readonly maxInFlight: number
+}
+
 /** From now on, every route of the app that names a contract becomes a bulk route. */
-export function prepareContractRoutes (app: FastifyInstance, status: StatusPolicy): void {
+export function prepareContractRoutes (app: FastifyInstance, settings: RouteSettings): void {
   app.decorateRequest('multiStatusBatch', null)
   app.addHook('onRoute', function (route) {
     const { multiStatus: contract, multiStatusStream: stream, multiStatusStreamRoute: streamRoute } = route.config ?? {}
     if (route.method === 'HEAD') return
-    if (contract !== undefined) prepareRoute(this, route, contract, status)
-    if (stream !== undefined) prepareStreamRoute(this, route, stream)
+    if (contract !== undefined) prepareRoute(this, route, contract, settings)
+    if (stream !== undefined) prepareStreamRoute(this, route, stream, settings.maxInFlight)
     if (streamRoute !== undefined) addStreamRoute(this, streamRoute)
   })
 }
@@ -30,7 +36,7 @@ export function prepareContractRoutes (app: FastifyInstance, status: StatusPolic
  * Fastify gets a schema without the items and without the results, because it would answer 400 for all items where one
  * is bad, and 500 after the work where one result is. Documentation gets the whole schema, when the app is ready.
  */
-function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
+function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, settings: RouteSettings): void {
   checkContract('config.multiStatus', contract)
   const given = route.schema ?? {}
   const itemArray = findItemArray(given.body as JsonSchema | undefined, id => app.getSchema(id))
@@ -38,7 +44,7 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
-    route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: createExampleCompiler(app) })
+    route.schema = documentRoute(given, contract, { ...settings, itemArray, bodyLimit, compile: createExampleCompiler(app) })
     // Now rather than when the work is done, because it is then too late to fail.
     serializerOf(contract, app)
   })
