@@ -1,21 +1,16 @@
-// The list of errors: it has every error that the source can raise, and the README shows it.
+// The list of errors: it has every error that the source can raise, each with its status, its cause and its cure.
 import { readdir, readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import t from 'tap'
 import * as clientErrors from '../lib/client/errors.js'
 import * as errors from '../lib/errors.js'
 import { readme } from './fixtures/readme.js'
-import { withReference } from './fixtures/reference.js'
 
 const { errorList } = errors
 const lib = resolve(import.meta.dirname, '../lib')
 
-t.test('the tables of errors in the README are up to date; `npx tsx test/fixtures/reference.ts` writes them', async t => {
-  t.ok(errorList.length > 60)
-  t.equal(readme, withReference(readme))
-})
-
 t.test('no two errors of a kind share a code, and each has a cause and a cure', async t => {
+  t.ok(errorList.length > 60)
   const names = errorList.map(({ kind, code }) => `${kind} ${code}`)
   t.strictSame(names.filter((name, index) => names.indexOf(name) !== index), [])
   for (const { code, cause, cure } of errorList) t.ok([cause, cure].every(text => /^.{5,}[.`]$/.test(text)), code)
@@ -26,7 +21,7 @@ t.test('every code that another file names is in the list', async t => {
   const files = (await readdir(lib, { recursive: true })).filter(file => file.endsWith('.ts') && !/suite|client|^errors/.test(file))
   for (const file of files) {
     const text = await readFile(join(lib, file), 'utf8')
-    for (const [, code] of text.matchAll(/(?:code: '|'(?=FST_MULTI))([A-Z_]+[A-Z])'/g)) t.ok(listed.has(code!), `${file}: ${code}`)
+    for (const [, code] of text.matchAll(/(?:code: '(?!FST_ERR)|'(?=FST_MULTI))([A-Z_]+[A-Z])'/g)) t.ok(listed.has(code!), `${file}: ${code}`)
   }
 })
 

@@ -3,6 +3,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
 import { checkContract } from './options.js'
+import { isErrorAnswer } from './openapi/errors.js'
 import { documentRoute } from './openapi/operations.js'
 import { findItemArray, type ItemArray } from './items/body-schema.js'
 import { compileKeyRules } from './items/keys.js'
@@ -50,9 +51,9 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   })
 }
 
-/** Leaves of the responses those that the contract does not describe. */
+/** Leaves of the responses those that neither the contract nor the plugin describes. */
 function withoutResults (schema: FastifySchema, contract: AnyContract): FastifySchema {
-  const others = Object.entries(schema.response ?? {}).filter(([code, one]) => code !== '207' && one !== contract.schemas.body)
+  const others = Object.entries(schema.response ?? {}).filter(([code, one]) => code !== '207' && one !== contract.schemas.body && !isErrorAnswer(one))
   return { ...schema, response: Object.fromEntries(others) }
 }
 

@@ -1,15 +1,16 @@
 // Keeps answers in the memory of this process: for one process, and as long as it lives.
-import { checkMembers, membersOf } from '../options.js'
-import { checkInteger } from '../settle/options.js'
+import { Type, type Static } from '@sinclair/typebox'
+import { integer, optional, readOptions } from '../options.js'
 import type { Held, IdempotencyStore } from './store.js'
 
 /** How much is kept. */
-export interface MemoryIdempotencyOptions {
+export const MemoryIdempotencyOptions = Type.Object({
   /** How many keys are kept. @default 10000 */
-  maxEntries?: number
+  maxEntries: optional(integer(1), { default: 10_000 }),
   /** Bytes of all answers that are kept. @default 67108864 */
-  maxBytes?: number
-}
+  maxBytes: optional(integer(1), { default: 64 * 1024 * 1024 })
+})
+export type MemoryIdempotencyOptions = Static<typeof MemoryIdempotencyOptions>
 
 interface Entry extends Held {
   /** undefined once there is an answer. */
@@ -19,8 +20,6 @@ interface Entry extends Held {
   readonly expires: number
 }
 
-const MEMBERS = membersOf<MemoryIdempotencyOptions>({ maxEntries: 1, maxBytes: 1 })
-
 /**
  * Makes a store in memory. When it is full the oldest answers go first, before their time, so size it for what comes
  * within the `ttl`; requests that are running are never forgotten.
@@ -28,10 +27,7 @@ const MEMBERS = membersOf<MemoryIdempotencyOptions>({ maxEntries: 1, maxBytes: 1
  * @example idempotency: { store: memoryIdempotency({ maxEntries: 100_000 }) }
  */
 export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): IdempotencyStore {
-  const { maxEntries = 10_000, maxBytes = 64 * 1024 * 1024 } = options
-  checkMembers('memoryIdempotency', options, MEMBERS)
-  checkInteger('memoryIdempotency.maxEntries', maxEntries, 1)
-  checkInteger('memoryIdempotency.maxBytes', maxBytes, 1)
+  const { maxEntries, maxBytes } = readOptions('memoryIdempotency', MemoryIdempotencyOptions, options)
   const entries = createEntries(maxEntries, maxBytes)
 
   return {

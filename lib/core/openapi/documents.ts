@@ -1,20 +1,12 @@
 // Publishes OpenAPI 3.1 and Swagger UI for apps that have none of their own.
 import swagger, { type FastifyDynamicSwaggerOptions, type SwaggerTransformObject } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
+import { Type, type Static } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
+import { custom, objectOf, optional, path, type Settings } from '../options.js'
 import { documentIn, publishUnions, type OpenApiObject } from './discriminator.js'
 
 type OpenApi = NonNullable<FastifyDynamicSwaggerOptions['openapi']>
-
-/** Where and how the documentation is published. */
-export interface DocsOptions {
-  /** The path of Swagger UI; the document is at `/json` below it. @default '/documentation' */
-  routePrefix?: string
-  /** OpenAPI's `info`. @default the title "Multi-Status API", version 1.0.0 */
-  info?: OpenApi['info']
-  /** What else the document says of the app, as `security`, `servers`, `tags` or `components`. */
-  openapi?: Omit<OpenApi, 'openapi' | 'info' | 'paths'>
-}
 
 const INFO = {
   title: 'Multi-Status API',
@@ -22,10 +14,29 @@ const INFO = {
   description: 'One request carries many items, and the answer has one result for each.'
 }
 
+/** Where and how the documentation is published. */
+export const DocsOptions = Type.Object({
+  /** The path of Swagger UI; the document is at `/json` below it. @default '/documentation' */
+  routePrefix: optional(path, { default: '/documentation' }),
+  /** OpenAPI's `info`. @default the title "Multi-Status API", version 1.0.0 */
+  info: optional(custom<NonNullable<OpenApi['info']>>("OpenAPI's info, an object with a title and a version", isInfo), {
+    default: INFO, defaultText: '', description: "OpenAPI's `info`"
+  }),
+  /** What else the document says of the app, as `security`, `servers`, `tags` or `components`. */
+  openapi: optional(objectOf<Omit<OpenApi, 'openapi' | 'info' | 'paths'>>("OpenAPI's members, as { security, servers, tags }"), {
+    default: {}, description: 'what else the document says of the app: `security`, `servers`, `tags`, `components`'
+  })
+})
+export type DocsOptions = Static<typeof DocsOptions>
+
+function isInfo (value: unknown): boolean {
+  const { title, version } = Object(value) as Record<string, unknown>
+  return typeof title === 'string' && typeof version === 'string'
+}
+
 /** Registers @fastify/swagger and @fastify/swagger-ui, unless the app has a swagger of its own. */
-export async function registerDocs (app: FastifyInstance, options: DocsOptions): Promise<void> {
+export async function registerDocs (app: FastifyInstance, { routePrefix, info, openapi }: Settings<typeof DocsOptions>): Promise<void> {
   if (app.hasDecorator('swagger')) return
-  const { routePrefix = '/documentation', info = INFO, openapi = {} } = options
   await app.register(swagger, {
     openapi: { servers: [{ url: '/' }], security: [], ...openapi, openapi: '3.1.0', info } as OpenApi,
     convertConstToEnum: false,

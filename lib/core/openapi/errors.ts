@@ -120,3 +120,9 @@ export function documentError (statusCode: number, when: string, ways: Record<st
   }]))
   return { description: when, content: { 'application/json': { schema: RequestError, examples } } }
 }
+
+/** Whether {@link documentError} made this response, whose schema is for people and not for a serializer. */
+export function isErrorAnswer (response: unknown): boolean {
+  const { content } = Object(response) as { content?: Record<string, { schema?: unknown }> }
+  return content?.['application/json']?.schema === RequestError
+}

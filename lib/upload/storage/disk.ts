@@ -3,9 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { link, mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { checkObject } from '../../core/options.js'
-import { show } from '../../core/settle/options.js'
-import { InvalidOption, ItemError } from '../../errors.js'
+import { checkOption, custom, objectOf } from '../../core/options.js'
+import { ItemError } from '../../errors.js'
 import { createDiskThread } from './disk-thread.js'
 import { createSmallFile, type WholeFile } from './small-file.js'
 import type { Sink, Storage } from './interface.js'
@@ -52,9 +51,9 @@ const thread = createDiskThread()
  * @example app.register(multiStatus, { upload: { storage: disk({ dir: './uploads' }) } })
  */
 export function disk (options: DiskOptions): Storage {
-  checkObject('disk', options)
+  checkOption('disk', objectOf('an object of options'), options)
   const { dir, sync = true } = options
-  if (typeof dir !== 'string' || dir === '') throw new InvalidOption('disk.dir', 'the path of a directory', show(dir))
+  checkOption('disk.dir', custom('the path of a directory', value => typeof value === 'string' && value !== ''), dir)
   /** What the paths of all files begin with. */
   const before = join(dir, 'x').slice(0, -1)
   const syncNames = createDirectorySync(dir)
