@@ -568,21 +568,21 @@ export const storageFailed = itemError('STORAGE_FAILED', {
 
 // Items of /batch.
 /** A batched request to no path of this server. */
-export const badUrl = itemError('INVALID_URL', {
+export const invalidUrl = itemError('INVALID_URL', {
   statusCode: 400,
   cause: 'A batched request to no path of this server.',
   cure: 'Send a path, as `/contacts?page=2`.'
 }, (why: string) => ({ message: `Expected a path of this server as "/contacts?page=2"; received ${why}` }))
 
 /** A batched request whose method a batch cannot send. */
-export const badMethod = itemError('METHOD_NOT_ALLOWED', {
+export const methodNotAllowed = itemError('METHOD_NOT_ALLOWED', {
   statusCode: 405,
   cause: 'A method that a batch cannot send.',
   cure: 'Send the request alone.'
 }, (method: string) => ({ message: `Method ${method.slice(0, 20)} not allowed here` }))
 
 /** A batched request with a header that it may not have. */
-export const badHeader = itemError('HEADER_NOT_ALLOWED', {
+export const headerNotAllowed = itemError('HEADER_NOT_ALLOWED', {
   statusCode: 400,
   cause: 'A header outside of `batch.headers.own`, or one that cannot be sent.',
   cure: 'Put it on the batch, or add it to the option.'
@@ -592,7 +592,7 @@ export const badHeader = itemError('HEADER_NOT_ALLOWED', {
 }))
 
 /** A batched request whose body cannot be sent. */
-export const badBody = itemError('INVALID_BODY', {
+export const invalidBody = itemError('INVALID_BODY', {
   statusCode: 422,
   cause: 'A body that cannot be sent, as broken base64.',
   cure: '`errors` says why.'
@@ -627,14 +627,14 @@ export const nestedBatch = itemError('NESTED_BATCH', {
 }, () => ({ message: 'A batch cannot be in a batch' }))
 
 /** A batched request whose answer is a stream. */
-export const streamed = itemError('STREAM_NOT_ALLOWED', {
+export const streamNotAllowed = itemError('STREAM_NOT_ALLOWED', {
   statusCode: 406,
   cause: 'The route **has run**, but streams its answer.',
   cure: 'Request it alone.'
 }, (statusCode: number) => ({ message: `The route streams its answer (${statusCode}), which a batch cannot carry; request it alone` }))
 
 /** A batched request whose route wants another protocol. */
-export const upgraded = itemError('UPGRADE_NOT_ALLOWED', {
+export const upgradeNotAllowed = itemError('UPGRADE_NOT_ALLOWED', {
   statusCode: 426,
   cause: 'The route wants another protocol.',
   cure: 'Request it alone.'

@@ -33,7 +33,7 @@ t.test('every error class of the client is in the README', async t => {
 
 /** Values that each of these functions can make an error of. */
 const VALUES: Record<string, unknown[]> = {
-  invalidItem: [[]], invalidItemDetail: [[]], badHeader: ['te'], badMethod: ['TRACE'], failedDependency: ['1', true], rateLimited: [1]
+  invalidItem: [[]], invalidItemDetail: [[]], headerNotAllowed: ['te'], methodNotAllowed: ['TRACE'], failedDependency: ['1', true], rateLimited: [1]
 }
 
 t.test('every error of an item has the status that is listed, and says whether sending it again helps', async t => {
