@@ -1,84 +1,6 @@
-// Every error of the plugin, and what becomes of an error that an item ran into.
+// Every error of the plugin, and what a client may know of any other error.
 import { createError } from '@fastify/error'
 import type { FailureDetail, ItemProblem } from '../schemas/index.js'
-
-// Registration: thrown at boot, meant for the developer.
-export const AlreadyRegistered = createError('FST_MULTI_STATUS_ALREADY_REGISTERED',
-  'fastify-multi-status must be registered once per application; this application has it already')
-export const InvalidOption = createError<[string, string, string]>('FST_MULTI_STATUS_INVALID_OPTION',
-  'fastify-multi-status: %s must be %s; received %s', 500, TypeError)
-export const NotRegistered = createError<[string]>('FST_MULTI_STATUS_NOT_REGISTERED',
-  'The bulk route %s needs fastify-multi-status; register the plugin before the route')
-
-// Whole requests: nothing has run, and Fastify's error handler answers.
-export const BodyNotBatch = createError<[string, string]>('FST_MULTI_STATUS_BODY_NOT_BATCH',
-  'Expected %s; received %s', 400)
-export const BatchEmpty = createError<[string]>('FST_MULTI_STATUS_BATCH_EMPTY',
-  'Expected at least 1 item in %s; received 0', 400)
-export const BatchTooLarge = createError<[number, number]>('FST_MULTI_STATUS_BATCH_TOO_LARGE',
-  'Expected at most %d items in one request; received %d', 413)
-export const DuplicateKeys = createError<[string, string]>('FST_MULTI_STATUS_DUPLICATE_KEYS',
-  'Expected every item to have its own %s; received more than once: %s', 400)
-export const InvalidItems = createError<[number, number]>('FST_MULTI_STATUS_INVALID_ITEMS',
-  'Expected only valid items (Prefer: handling=strict); received %d invalid of %d, so nothing ran', 422)
-export const RateLimited = createError<[number, number, number]>('FST_MULTI_STATUS_RATE_LIMITED',
-  'Expected at most %d more items for now; received %d, so nothing ran; try again in %d seconds', 429)
-export const BadDependency = createError<[string, string, string]>('FST_MULTI_STATUS_BAD_DEPENDENCY',
-  'Expected dependsOn of request %s to name requests before it; received %s, %s', 400)
-export const BatchNotRun = createError<[string]>('FST_MULTI_STATUS_BATCH_NOT_RUN',
-  'The batch has not been run: %s', 503)
-export const TooBusy = createError<[number]>('FST_MULTI_STATUS_TOO_BUSY',
-  'Expected at most %d requests with many items to be in progress at a time; there are as many already, so nothing ran', 503)
-
-// Whole requests with an Idempotency-Key, by the statuses of draft-ietf-httpapi-idempotency-key-header section 2.7.
-export const IdempotencyKeyMissing = createError('FST_MULTI_STATUS_IDEMPOTENCY_KEY_MISSING',
-  'Expected a header Idempotency-Key; received none', 400)
-export const IdempotencyKeyMalformed = createError<[string]>('FST_MULTI_STATUS_IDEMPOTENCY_KEY_MALFORMED',
-  'Expected an Idempotency-Key of 1 to 255 visible ASCII characters; received %s', 400)
-export const IdempotencyKeyUnusable = createError('FST_MULTI_STATUS_IDEMPOTENCY_KEY_UNUSABLE',
-  'Expected no Idempotency-Key with a body that is streamed, as a form is, because it cannot be compared before it is read', 400)
-export const IdempotencyInFlight = createError('FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT',
-  'A request with this Idempotency-Key is still running; try again later', 409)
-export const IdempotencyAnswerLost = createError('FST_MULTI_STATUS_IDEMPOTENCY_ANSWER_LOST',
-  'The request with this Idempotency-Key has been carried out, but its answer could not be kept', 409)
-export const IdempotencyMismatch = createError('FST_MULTI_STATUS_IDEMPOTENCY_MISMATCH',
-  'Expected the same request as before under this Idempotency-Key; received another one', 422)
-export const IdempotencyUnavailable = createError('FST_MULTI_STATUS_IDEMPOTENCY_UNAVAILABLE',
-  'The Idempotency-Key cannot be looked up now, so nothing ran; try again later', 503)
-
-export const MalformedForm = createError<[string]>('FST_MULTI_STATUS_MALFORMED_FORM',
-  'Expected a form in multipart/form-data; received one that cannot be read: %s', 400)
-export const UploadTooLarge = createError<[number, number]>('FST_MULTI_STATUS_UPLOAD_TOO_LARGE',
-  'Expected at most %d bytes of files in one request; received a request of %d bytes', 413)
-export const BodyConsumed = createError('FST_MULTI_STATUS_BODY_CONSUMED',
-  'Expected the form to be unread, so that it can be streamed; another plugin has read it already, ' +
-  'as @fastify/multipart does with attachFieldsToBody', 500)
-
-// Tasks: nothing has run, and the client may come back.
-export const QueueFull = createError<[number, number]>('FST_MULTI_STATUS_QUEUE_FULL',
-  'Expected at most %d tasks to wait for their turn; received a batch with which there would be %d', 503)
-export const StoreFull = createError<[string]>('FST_MULTI_STATUS_STORE_FULL',
-  'Expected room to keep another batch; there is none: %s', 503)
-export const EngineUnavailable = createError<[string]>('FST_MULTI_STATUS_ENGINE_UNAVAILABLE',
-  'Expected the engine of the tasks to be there; it cannot be reached: %s', 503)
-
-export const EngineFailed = createError('FST_MULTI_STATUS_ENGINE_FAILED',
-  'The engine of the tasks has failed; what it said is in the log', 500)
-
-export const TooManyFollowers = createError<[number]>('FST_MULTI_STATUS_TOO_MANY_FOLLOWERS',
-  'Expected at most %d clients to follow events at a time; ask for the batch from time to time instead', 503)
-export const BatchNotFound = createError('FST_MULTI_STATUS_BATCH_NOT_FOUND',
-  'Expected the id of a batch; there is none of this id', 404)
-export const BatchExpired = createError('FST_MULTI_STATUS_BATCH_EXPIRED',
-  'Expected the id of a batch that is still kept; this one has expired', 410)
-
-export const EngineClosed = createError('FST_MULTI_STATUS_ENGINE_CLOSED',
-  'Expected the engine of the tasks to be open; it has been closed with the server', 503)
-
-/** Whether an engine could not be reached; by its code, because each copy of this module has a class of its own. */
-export function isUnavailable (thrown: unknown): boolean {
-  return thrown instanceof Error && (thrown as { code?: unknown }).code === 'FST_MULTI_STATUS_ENGINE_UNAVAILABLE'
-}
 
 /** What an {@link ItemError} may say beside its message. */
 export interface ItemErrorOptions extends Omit<FailureDetail, 'message'> {
@@ -138,110 +60,607 @@ export function isItemError (thrown: unknown): thrown is ItemError {
   }
 }
 
-// Items: what the plugin itself has to say of one item. Errors are made anew each time, because one carries its stack.
-/** What a client is told of an invalid item; no error, because a batch may have many and each would carry a stack. */
-export const invalidItemDetail = (errors: ItemProblem[]): FailureDetail =>
+// The list of errors. Each one below puts itself on it, so that the reference for people comes from here.
+/** One error in the list. */
+export interface ListedError {
+  /** Who meets it: the developer when the app starts, a client for a whole request, or a client for one item. */
+  readonly kind: 'start' | 'request' | 'item'
+  readonly code: string
+  readonly statusCode?: number
+  /** Only of an item: whether sending it again can help. */
+  readonly retryable?: boolean | 'as that'
+  readonly cause: string
+  readonly cure: string
+}
+
+const list: ListedError[] = []
+
+/** Every error of the plugin, in the order of the reference. */
+export const errorList: readonly ListedError[] = list
+
+/** What is said of an error: its message as a format, why it comes, and what to do. */
+interface Description {
+  readonly message: string
+  readonly cause: string
+  readonly cure: string
+  /** @default Error */
+  readonly base?: ErrorConstructor
+}
+
+/** Lists an error for the developer, and makes its class. */
+function startError<A extends unknown[] = []> (code: string, { message, cause, cure, base }: Description) {
+  list.push({ kind: 'start', code, cause, cure })
+  return createError<A>(code, message, 500, base)
+}
+
+/** Lists an error of a whole request, and makes its class. */
+function requestError<A extends unknown[] = []> (code: string, statusCode: number, { message, cause, cure }: Description) {
+  list.push({ kind: 'request', code, statusCode, cause, cure })
+  return createError<A>(code, message, statusCode)
+}
+
+/** What one error of an item says beside its code. */
+interface Told extends Omit<ItemErrorOptions, 'code' | 'statusCode'> { message: string }
+
+/**
+ * Lists an error of one item, and makes the function that creates it.
+ * @param tell makes the message, and whatever differs from one such error to the next
+ */
+function itemError<A extends unknown[]> (
+  code: string, { retryable, ...known }: Pick<ListedError, 'retryable' | 'cause' | 'cure'> & { statusCode: number }, tell: (...args: A) => Told
+): (...args: A) => ItemError {
+  const { statusCode } = known
+  const isRetryable = retryable ?? RETRYABLE.has(statusCode)
+  list.push({ kind: 'item', code, retryable: isRetryable, ...known })
+  return (...args) => {
+    const { message, ...more } = tell(...args)
+    return new ItemError(message, { code, statusCode, retryable: isRetryable === true, ...more })
+  }
+}
+
+// When the app starts: for the developer.
+/** A second registration in one app. */
+export const AlreadyRegistered = startError('FST_MULTI_STATUS_ALREADY_REGISTERED', {
+  message: 'fastify-multi-status must be registered once per application; this application has it already',
+  cause: 'The plugin is registered twice in one app.',
+  cure: 'Register it once, on the root.'
+})
+
+/** An option that is not what it must be. */
+export const InvalidOption = startError<[name: string, expected: string, received: string]>('FST_MULTI_STATUS_INVALID_OPTION', {
+  message: 'fastify-multi-status: %s must be %s; received %s',
+  cause: 'An option is misspelt or of the wrong kind; with a request, answered 500, what `reply.multiStatus` was given, or what a hook has made of the items.',
+  cure: 'The message names it and what it must be.',
+  base: TypeError
+})
+
+/** A bulk route without the plugin. */
+export const NotRegistered = startError<[url: string]>('FST_MULTI_STATUS_NOT_REGISTERED', {
+  message: 'The bulk route %s needs fastify-multi-status; register the plugin before the route',
+  cause: 'A bulk route in an app without the plugin, or added before it: each of its requests is answered 500.',
+  cure: '`await app.register(multiStatus)` first.'
+})
+
+// Made by Node's own classes.
+list.push({
+  kind: 'start',
+  code: 'TypeError',
+  cause: '`defineContract` got a word or a schema that it cannot use; the client a body without results, or `batchFetch` a URL of another origin.',
+  cure: 'The message says which, and what is expected.'
+}, {
+  kind: 'start',
+  code: 'RangeError',
+  cause: 'An `ItemError` with a `statusCode` that is not 400 to 599, or a `retryAfter` that is no number from 0.',
+  cure: 'Choose one that is.'
+})
+
+// Whole requests: nothing has run, and Fastify's error handler answers.
+/** A body without items. */
+export const BodyNotBatch = requestError<[expected: string, received: string]>('FST_MULTI_STATUS_BODY_NOT_BATCH', 400, {
+  message: 'Expected %s; received %s',
+  cause: 'The body is no array, or has none where the items are expected.',
+  cure: 'Send the shape that the message names.'
+})
+
+/** A batch without items. */
+export const BatchEmpty = requestError<[where: string]>('FST_MULTI_STATUS_BATCH_EMPTY', 400, {
+  message: 'Expected at least 1 item in %s; received 0',
+  cause: 'No items.',
+  cure: 'Send at least one.'
+})
+
+/** A batch with more items than `maxItems`. */
+export const BatchTooLarge = requestError<[limit: number, received: number]>('FST_MULTI_STATUS_BATCH_TOO_LARGE', 413, {
+  message: 'Expected at most %d items in one request; received %d',
+  cause: 'More items than `maxItems`.',
+  cure: 'Send fewer at a time, or raise `maxItems`.'
+})
+
+/** Items that share a key. */
+export const DuplicateKeys = requestError<[key: string, values: string]>('FST_MULTI_STATUS_DUPLICATE_KEYS', 400, {
+  message: 'Expected every item to have its own %s; received more than once: %s',
+  cause: 'Two items have one key.',
+  cure: 'Give each its own.'
+})
+
+/** Invalid items under `Prefer: handling=strict`. */
+export const InvalidItems = requestError<[invalid: number, total: number]>('FST_MULTI_STATUS_INVALID_ITEMS', 422, {
+  message: 'Expected only valid items (Prefer: handling=strict); received %d invalid of %d, so nothing ran',
+  cause: '`Prefer: handling=strict`, and an item is invalid.',
+  cure: 'Correct what `errors` lists, or do without `strict`.'
+})
+
+/** A batched request that depends on none before it. */
+export const BadDependency = requestError<[id: string, dependency: string, why: string]>('FST_MULTI_STATUS_BAD_DEPENDENCY', 400, {
+  message: 'Expected dependsOn of request %s to name requests before it; received %s, %s',
+  cause: '`dependsOn` of a batched request names none before it.',
+  cure: 'Order the requests.'
+})
+
+/** A strict batch that ended before it began. */
+export const BatchNotRun = requestError<[why: string]>('FST_MULTI_STATUS_BATCH_NOT_RUN', 503, {
+  message: 'The batch has not been run: %s',
+  cause: 'The server closed, or the client left, before a strict batch began.',
+  cure: 'Send it again.'
+})
+
+/** More bulk requests than `maxInFlight`. */
+export const TooBusy = requestError<[limit: number]>('FST_MULTI_STATUS_TOO_BUSY', 503, {
+  message: 'Expected at most %d requests with many items to be in progress at a time; there are as many already, so nothing ran',
+  cause: 'More bulk requests than `maxInFlight` are in progress.',
+  cure: 'Wait for `Retry-After`; add servers, or raise the limit.'
+})
+
+/** A batch with more items than the client has left. */
+export const RateLimited = requestError<[left: number, received: number, seconds: number]>('FST_MULTI_STATUS_RATE_LIMITED', 429, {
+  message: 'Expected at most %d more items for now; received %d, so nothing ran; try again in %d seconds',
+  cause: '`limitItems`: the batch has more items than the client has left.',
+  cure: 'Wait for `Retry-After`, or send fewer.'
+})
+
+// Requests with an Idempotency-Key, by the statuses of draft-ietf-httpapi-idempotency-key-header section 2.7.
+/** A request without a key where the route requires one. */
+export const IdempotencyKeyMissing = requestError('FST_MULTI_STATUS_IDEMPOTENCY_KEY_MISSING', 400, {
+  message: 'Expected a header Idempotency-Key; received none',
+  cause: 'The route requires an `Idempotency-Key`.',
+  cure: 'Send one, new for each operation.'
+})
+
+/** A key that cannot be one. */
+export const IdempotencyKeyMalformed = requestError<[received: string]>('FST_MULTI_STATUS_IDEMPOTENCY_KEY_MALFORMED', 400, {
+  message: 'Expected an Idempotency-Key of 1 to 255 visible ASCII characters; received %s',
+  cause: 'The key is empty, too long or not visible ASCII.',
+  cure: 'Send 1 to 255 such characters, as a UUID.'
+})
+
+/** A key with a body that is streamed. */
+export const IdempotencyKeyUnusable = requestError('FST_MULTI_STATUS_IDEMPOTENCY_KEY_UNUSABLE', 400, {
+  message: 'Expected no Idempotency-Key with a body that is streamed, as a form is, because it cannot be compared before it is read',
+  cause: 'A key with a form or a stream, whose body is streamed.',
+  cure: 'Send JSON to the route itself, or no key.'
+})
+
+/** A key whose first request still runs. */
+export const IdempotencyInFlight = requestError('FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT', 409, {
+  message: 'A request with this Idempotency-Key is still running; try again later',
+  cause: 'The first request with this key still runs.',
+  cure: 'Wait for `Retry-After`, then send it again.'
+})
+
+/** A key whose first request ran, but whose answer is not kept. */
+export const IdempotencyAnswerLost = requestError('FST_MULTI_STATUS_IDEMPOTENCY_ANSWER_LOST', 409, {
+  message: 'The request with this Idempotency-Key has been carried out, but its answer could not be kept',
+  cause: 'The first request **has run**, but its answer could not be kept.',
+  cure: 'Look up what it did; a new key runs it again.'
+})
+
+/** A key that came before with another request. */
+export const IdempotencyMismatch = requestError('FST_MULTI_STATUS_IDEMPOTENCY_MISMATCH', 422, {
+  message: 'Expected the same request as before under this Idempotency-Key; received another one',
+  cause: 'Another URL or body under the same key.',
+  cure: 'Use a new key for a new request.'
+})
+
+/** A store of keys that does not answer. */
+export const IdempotencyUnavailable = requestError('FST_MULTI_STATUS_IDEMPOTENCY_UNAVAILABLE', 503, {
+  message: 'The Idempotency-Key cannot be looked up now, so nothing ran; try again later',
+  cause: 'The store of the keys does not answer.',
+  cure: 'Send it again; look after the store.'
+})
+
+// Requests of /upload.
+/** A form that cannot be read. */
+export const MalformedForm = requestError<[why: string]>('FST_MULTI_STATUS_MALFORMED_FORM', 400, {
+  message: 'Expected a form in multipart/form-data; received one that cannot be read: %s',
+  cause: 'The form cannot be read before its first file.',
+  cure: 'Let the client library set `content-type` with its boundary.'
+})
+
+/** An upload whose announced length is above the limit. */
+export const UploadTooLarge = requestError<[limit: number, received: number]>('FST_MULTI_STATUS_UPLOAD_TOO_LARGE', 413, {
+  message: 'Expected at most %d bytes of files in one request; received a request of %d bytes',
+  cause: 'The announced length is above `upload.limits.total`.',
+  cure: 'Send fewer files at a time, or raise the limit.'
+})
+
+/** A form that another plugin has read. */
+export const BodyConsumed = requestError('FST_MULTI_STATUS_BODY_CONSUMED', 500, {
+  message: 'Expected the form to be unread, so that it can be streamed; another plugin has read it already, as @fastify/multipart does with attachFieldsToBody',
+  cause: 'Another plugin has read the form already.',
+  cure: 'Take `attachFieldsToBody` away from @fastify/multipart, or keep it off this route.'
+})
+
+// Requests of /tasks: nothing has run, and the client may come back.
+/** More waiting tasks than `maxQueued`. */
+export const QueueFull = requestError<[limit: number, received: number]>('FST_MULTI_STATUS_QUEUE_FULL', 503, {
+  message: 'Expected at most %d tasks to wait for their turn; received a batch with which there would be %d',
+  cause: 'More than `tasks.maxQueued` tasks would wait.',
+  cure: 'Wait for `Retry-After`; add workers.'
+})
+
+/** No room to keep another batch. */
+export const StoreFull = requestError<[why: string]>('FST_MULTI_STATUS_STORE_FULL', 503, {
+  message: 'Expected room to keep another batch; there is none: %s',
+  cause: 'There is no room to keep the results of another batch.',
+  cure: 'Wait for `Retry-After`; raise `maxBatches` or `maxBytes`, give Redis memory, or shorten `tasks.ttl`.'
+})
+
+/** An engine that cannot be reached. */
+export const EngineUnavailable = requestError<[why: string]>('FST_MULTI_STATUS_ENGINE_UNAVAILABLE', 503, {
+  message: 'Expected the engine of the tasks to be there; it cannot be reached: %s',
+  cause: 'Redis cannot be reached, or the server is closing.',
+  cure: 'Wait for `Retry-After`; look after Redis.'
+})
+
+/** An engine that threw something. */
+export const EngineFailed = requestError('FST_MULTI_STATUS_ENGINE_FAILED', 500, {
+  message: 'The engine of the tasks has failed; what it said is in the log',
+  cause: 'The engine of the tasks threw what is not meant for clients.',
+  cure: "Read the server's log."
+})
+
+/** An engine that was closed with its server. */
+export const EngineClosed = requestError('FST_MULTI_STATUS_ENGINE_CLOSED', 503, {
+  message: 'Expected the engine of the tasks to be open; it has been closed with the server',
+  cause: 'The engine was closed with its server.',
+  cure: 'Send it to a server that runs; make a new engine for each app.'
+})
+
+/** More followers of events than `maxFollowers`. */
+export const TooManyFollowers = requestError<[limit: number]>('FST_MULTI_STATUS_TOO_MANY_FOLLOWERS', 503, {
+  message: 'Expected at most %d clients to follow events at a time; ask for the batch from time to time instead',
+  cause: '`tasks.maxFollowers` clients follow events.',
+  cure: 'Ask for the batch from time to time, as `watchBatch` does.'
+})
+
+/** An id that no batch of this client has. */
+export const BatchNotFound = requestError('FST_MULTI_STATUS_BATCH_NOT_FOUND', 404, {
+  message: 'Expected the id of a batch; there is none of this id',
+  cause: "There is no batch of this id, or it is another `owner`'s.",
+  cure: 'Use the `Location` of the 202, as the same client.'
+})
+
+/** A batch whose results are no longer kept. */
+export const BatchExpired = requestError('FST_MULTI_STATUS_BATCH_EXPIRED', 410, {
+  message: 'Expected the id of a batch that is still kept; this one has expired',
+  cause: 'The batch ended more than `tasks.ttl` ago.',
+  cure: 'Ask sooner, or raise `tasks.ttl`.'
+})
+
+// Items of every bulk route. Each call makes a new error, because an error carries its stack.
+/** Describes an invalid item to the client. Not an error, because a batch may have many and each error would carry a stack. */
+export const invalidItemDetail = (errors: ItemProblem[] | undefined): FailureDetail =>
   ({ message: 'Invalid data', code: 'INVALID_ITEM', statusCode: 422, retryable: false, errors })
-export const invalidItem = (errors: ItemProblem[]) => new ItemError('Invalid data', invalidItemDetail(errors))
-export const invalidLine = (detail: string) =>
-  new ItemError('Invalid line', { code: 'INVALID_LINE', statusCode: 400, errors: [{ pointer: '#', detail }] })
-export const lineTooLong = (limit: number) =>
-  new ItemError(`Expected a line of at most ${limit} bytes`, { code: 'LINE_TOO_LONG', statusCode: 413 })
-export const tooManyItems = (limit: number) =>
-  new ItemError(`Expected at most ${limit} items in one stream`, { code: 'TOO_MANY_ITEMS', statusCode: 413 })
-export const forbidden = () =>
-  new ItemError('Forbidden', { code: 'ITEM_FORBIDDEN', statusCode: 403, retryable: false })
-export const rateLimited = (retryAfter: number) =>
-  new ItemError('Rate limit exceeded', { code: 'RATE_LIMITED', statusCode: 429, retryAfter })
-export const timedOut = () =>
-  new ItemError('Timeout', { code: 'TIMEOUT', statusCode: 504 })
-export const notRun = (why = 'Not run') =>
-  new ItemError(why, { code: 'NOT_RUN', statusCode: 424, retryable: true })
-export const cancelled = () =>
-  new ItemError('Cancelled', { code: 'CANCELLED', statusCode: 424, retryable: true })
-export const taskLost = (detail?: string) =>
-  new ItemError('Task lost', { code: 'TASK_LOST', statusCode: 500, retryable: false, cause: detail })
-export const resultTooLarge = () =>
-  new ItemError('Result too large to keep', { code: 'RESULT_TOO_LARGE', statusCode: 507, retryable: false })
-export const invalidResult = (detail?: string) =>
-  new ItemError('Invalid result', { code: 'INVALID_RESULT', statusCode: 500, retryable: false, cause: detail })
+
+/** An item that does not fit its schema. */
+export const invalidItem = itemError('INVALID_ITEM', {
+  statusCode: 422,
+  cause: 'The item breaks its schema.',
+  cure: 'Correct what `errors` points at.'
+}, invalidItemDetail)
+
+list.push({
+  kind: 'item',
+  code: 'ITEM_FAILED',
+  statusCode: 422,
+  retryable: false,
+  cause: 'An `ItemError` without a code of its own.',
+  cure: 'Read its message.'
+})
+
+list.push({
+  kind: 'item',
+  code: 'INTERNAL_ERROR',
+  statusCode: 500,
+  retryable: false,
+  cause: 'The handler threw something else.',
+  cure: "Read the server's log; throw an `ItemError` for what clients may know."
+})
+
+/** A result that its contract does not allow. */
+export const invalidResult = itemError('INVALID_RESULT', {
+  statusCode: 500,
+  cause: 'The handler returned what its contract or `output` does not allow. It **has run**.',
+  cure: 'Correct the handler; the log says what is wrong.'
+}, (detail?: string) => ({ message: 'Invalid result', cause: detail }))
+
+/** An item that `authorize` refused. */
+export const forbidden = itemError('ITEM_FORBIDDEN', {
+  statusCode: 403,
+  cause: '`authorize` of the route refused the item.',
+  cure: 'Ask for the right to it.'
+}, () => ({ message: 'Forbidden' }))
+
+/** An item above what the client has left. */
+export const rateLimited = itemError('RATE_LIMITED', {
+  statusCode: 429,
+  cause: '`limitItems`: a line of a stream above what the client has left.',
+  cure: 'Send it again after `retryAfter`.'
+}, (retryAfter: number) => ({ message: 'Rate limit exceeded', retryAfter }))
+
+/** An item that took longer than its `timeout`. */
+export const timedOut = itemError('TIMEOUT', {
+  statusCode: 504,
+  cause: 'The item took longer than its `timeout`. It may have had an effect.',
+  cure: 'Try again; raise `timeout`, and heed `signal`.'
+}, () => ({ message: 'Timeout' }))
+
+/** An item that was not begun, or was stopped. */
+export const notRun = itemError('NOT_RUN', {
+  statusCode: 424,
+  retryable: true,
+  cause: 'The item was not begun, or stopped: the client left, the server closed, or `stopAfter` was reached.',
+  cure: 'Send it again.'
+}, (why: string = 'Not run') => ({ message: why }))
+
+// Items of a stream.
+/** A line that is not JSON. */
+export const invalidLine = itemError('INVALID_LINE', {
+  statusCode: 400,
+  cause: 'A line of a stream is no JSON.',
+  cure: 'Send one JSON value a line.'
+}, (detail: string) => ({ message: 'Invalid line', errors: [{ pointer: '#', detail }] }))
+
+/** A line longer than `stream.maxLineBytes`. */
+export const lineTooLong = itemError('LINE_TOO_LONG', {
+  statusCode: 413,
+  cause: 'A line is longer than `stream.maxLineBytes`.',
+  cure: 'Send smaller items, or raise the limit.'
+}, (limit: number) => ({ message: `Expected a line of at most ${limit} bytes` }))
+
+/** An item beyond `stream.maxItems`. */
+export const tooManyItems = itemError('TOO_MANY_ITEMS', {
+  statusCode: 413,
+  cause: 'The stream has more items than `stream.maxItems`.',
+  cure: 'Send the rest as another stream.'
+}, (limit: number) => ({ message: `Expected at most ${limit} items in one stream` }))
+
+// Items of /tasks.
+/** A task whose batch was cancelled. */
+export const cancelled = itemError('CANCELLED', {
+  statusCode: 424,
+  retryable: true,
+  cause: 'The batch was cancelled before the task ended.',
+  cure: 'Send it again, if it is still wanted.'
+}, () => ({ message: 'Cancelled' }))
+
+/** A task whose processes died. */
+export const taskLost = itemError('TASK_LOST', {
+  statusCode: 500,
+  cause: 'Each process that ran the task has died.',
+  cure: 'Look for what kills it, as memory.'
+}, (detail?: string) => ({ message: 'Task lost', cause: detail }))
+
+/** A task whose result is too large to keep. */
+export const resultTooLarge = itemError('RESULT_TOO_LARGE', {
+  statusCode: 507,
+  cause: 'The result has more than `maxResultBytes`, or than there is room to keep. The task **has run**.',
+  cure: 'Keep it elsewhere and return where, or raise `maxResultBytes` or `maxBytes`.'
+}, () => ({ message: 'Result too large to keep' }))
 
 // Items of /upload.
-/** Cause: the file has no name, as an unfilled file picker sends. Cure: send a name. */
-export const fileNameMissing = () => new ItemError('File name missing', { code: 'FILE_NAME_MISSING' })
-/** Cause: the name has more bytes than `upload.limits.nameBytes`. Cure: shorten the name. */
-export const fileNameTooLong = () => new ItemError('File name too long', { code: 'FILE_NAME_TOO_LONG' })
-/** Cause: the name is a path, a reserved name, or has characters that hide. Cure: send a plain name. */
-export const fileNameNotAllowed = () => new ItemError('File name not allowed', { code: 'FILE_NAME_NOT_ALLOWED' })
-/** Cause: the content is not of the declared type, or not in `upload.accept`. Cure: `errors` says which type was declared and which was found. */
-export const fileTypeNotAllowed = (detail: string) =>
-  new ItemError('File type not allowed', { code: 'FILE_TYPE_NOT_ALLOWED', statusCode: 415, errors: [{ pointer: '#/type', detail }] })
-/** Cause: the file has more bytes than `upload.limits.fileSize`. Cure: send a smaller file, or raise the limit. */
-export const fileTooLarge = () =>
-  new ItemError('File too large', { code: 'FILE_TOO_LARGE', statusCode: 413, retryable: false })
-/** Cause: the request has more files than `upload.limits.files`. Cure: send the rest in another request. */
-export const tooManyFiles = () =>
-  new ItemError('Too many files', { code: 'TOO_MANY_FILES', statusCode: 413, retryable: true })
-/** Cause: all files of the request together have more bytes than `upload.limits.total`. Cure: send the rest in another request. */
-export const filesTooLarge = () =>
-  new ItemError('Upload too large', { code: 'UPLOAD_TOO_LARGE', statusCode: 413, retryable: true })
-/** Cause: the connection broke, or was idle, within the file. Cure: send the file again. */
-export const uploadIncomplete = (cause: unknown) =>
-  new ItemError('Upload incomplete', { code: 'UPLOAD_INCOMPLETE', statusCode: 400, retryable: true, cause })
-/** Cause: `sha256` is not 64 hexadecimal digits. Cure: send the checksum in hexadecimal. */
-export const checksumInvalid = () =>
-  new ItemError('Checksum invalid', { code: 'CHECKSUM_INVALID', errors: [{ pointer: '#/sha256', detail: 'must be 64 hexadecimal digits' }] })
-/** Cause: the content does not have the checksum that `sha256` says. Cure: send the file again. */
-export const checksumMismatch = () => new ItemError('Checksum mismatch', { code: 'CHECKSUM_MISMATCH', retryable: true })
-/** Cause: the storage took longer than `upload.storageTimeout`. Cure: try again, and look after the storage. */
-export const storageTimeout = () => new ItemError('Storage timeout', { code: 'STORAGE_TIMEOUT', statusCode: 504 })
-/** Cause: the disk is full, or a quota is used up. Cure: make room. */
-export const storageFull = (cause: unknown) =>
-  new ItemError('Storage full', { code: 'STORAGE_FULL', statusCode: 507, retryable: true, cause })
-/** Cause: the storage refused the file. Cure: read the server's log, which has the reason. */
-export const storageFailed = (cause: unknown) =>
-  new ItemError('Storage failed', { code: 'STORAGE_FAILED', statusCode: 500, retryable: true, cause })
+/** A file without a name. */
+export const fileNameMissing = itemError('FILE_NAME_MISSING', {
+  statusCode: 422,
+  cause: 'A file without a name, as an empty picker sends.',
+  cure: 'Name it.'
+}, () => ({ message: 'File name missing' }))
+
+/** A file whose name has more bytes than `upload.limits.nameBytes`. */
+export const fileNameTooLong = itemError('FILE_NAME_TOO_LONG', {
+  statusCode: 422,
+  cause: 'A name above `upload.limits.nameBytes`.',
+  cure: 'Shorten it.'
+}, () => ({ message: 'File name too long' }))
+
+/** A file whose name could do harm. */
+export const fileNameNotAllowed = itemError('FILE_NAME_NOT_ALLOWED', {
+  statusCode: 422,
+  cause: 'A path, a reserved name, or invisible characters.',
+  cure: 'Send a plain name.'
+}, () => ({ message: 'File name not allowed' }))
+
+/** A file of a type that is not accepted. */
+export const fileTypeNotAllowed = itemError('FILE_TYPE_NOT_ALLOWED', {
+  statusCode: 415,
+  cause: 'The content is not of the declared type, or not in `upload.accept`.',
+  cure: '`errors` says what was declared and what was found.'
+}, (detail: string) => ({ message: 'File type not allowed', errors: [{ pointer: '#/type', detail }] }))
+
+/** A file with more bytes than `upload.limits.fileSize`. */
+export const fileTooLarge = itemError('FILE_TOO_LARGE', {
+  statusCode: 413,
+  cause: 'A file above `upload.limits.fileSize`.',
+  cure: 'Send a smaller one, or raise the limit.'
+}, () => ({ message: 'File too large' }))
+
+/** A file beyond `upload.limits.files`. */
+export const tooManyFiles = itemError('TOO_MANY_FILES', {
+  statusCode: 413,
+  retryable: true,
+  cause: 'More files than `upload.limits.files`.',
+  cure: 'Send the rest in another request.'
+}, () => ({ message: 'Too many files' }))
+
+/** A file with which the upload has more bytes than `upload.limits.total`. */
+export const filesTooLarge = itemError('UPLOAD_TOO_LARGE', {
+  statusCode: 413,
+  retryable: true,
+  cause: 'All files together are above `upload.limits.total`.',
+  cure: 'Send the rest in another request.'
+}, () => ({ message: 'Upload too large' }))
+
+/** A file whose end did not arrive. */
+export const uploadIncomplete = itemError('UPLOAD_INCOMPLETE', {
+  statusCode: 400,
+  retryable: true,
+  cause: 'The connection broke, or was idle, within the file.',
+  cure: 'Send it again.'
+}, (cause: unknown) => ({ message: 'Upload incomplete', cause }))
+
+/** A file whose `sha256` is no checksum. */
+export const checksumInvalid = itemError('CHECKSUM_INVALID', {
+  statusCode: 422,
+  cause: '`sha256` is not 64 hexadecimal digits.',
+  cure: 'Send it in hexadecimal.'
+}, () => ({
+  message: 'Checksum invalid',
+  errors: [{ pointer: '#/sha256', detail: 'must be 64 hexadecimal digits' }]
+}))
+
+/** A file whose content does not have its checksum. */
+export const checksumMismatch = itemError('CHECKSUM_MISMATCH', {
+  statusCode: 422,
+  retryable: true,
+  cause: 'The content is not what `sha256` says.',
+  cure: 'Send it again.'
+}, () => ({ message: 'Checksum mismatch' }))
+
+/** A file whose storage took too long. */
+export const storageTimeout = itemError('STORAGE_TIMEOUT', {
+  statusCode: 504,
+  cause: 'The storage took longer than `upload.storageTimeout`.',
+  cure: 'Try again; look after the storage.'
+}, () => ({ message: 'Storage timeout' }))
+
+/** A file for which the storage has no room. */
+export const storageFull = itemError('STORAGE_FULL', {
+  statusCode: 507,
+  retryable: true,
+  cause: 'The disk is full, or a quota reached.',
+  cure: 'Make room.'
+}, (cause: unknown) => ({ message: 'Storage full', cause }))
+
+/** A file that the storage refused. */
+export const storageFailed = itemError('STORAGE_FAILED', {
+  statusCode: 500,
+  retryable: true,
+  cause: 'The storage refused the file.',
+  cure: 'The log says why.'
+}, (cause: unknown) => ({ message: 'Storage failed', cause }))
 
 // Items of /batch.
-const refuseRequest = (statusCode: number, code: string, message: string) =>
-  new ItemError(message, { code, statusCode, retryable: false })
-const refuseMember = (message: string, code: string, statusCode: number, pointer: string, detail: string) =>
-  new ItemError(message, { code, statusCode, errors: [{ pointer, detail }] })
+/** A batched request to no path of this server. */
+export const invalidUrl = itemError('INVALID_URL', {
+  statusCode: 400,
+  cause: 'A batched request to no path of this server.',
+  cure: 'Send a path, as `/contacts?page=2`.'
+}, (why: string) => ({ message: `Expected a path of this server as "/contacts?page=2"; received ${why}` }))
 
-/** Cause: the URL is no path of this server. Cure: send a path with its query, without "." segments or a fragment. */
-export const invalidUrl = (why: string) =>
-  refuseRequest(400, 'INVALID_URL', `Expected a path of this server as "/contacts?page=2"; received ${why}`)
-/** Cause: the path has routes, but none for this method. Cure: use a method of the route. */
-export const methodNotAllowed = (method: string) =>
-  refuseRequest(405, 'METHOD_NOT_ALLOWED', `Method ${method.slice(0, 20)} not allowed here`)
-/** Cause: an item brings a header that it may not have. Cure: leave it out, or add it to `batch.headers.own`. */
-export const headerNotAllowed = (name: string, why = 'a request of a batch may not have it of its own') =>
-  refuseMember(`Header not allowed: ${why}`, 'HEADER_NOT_ALLOWED', 400, `#/headers/${encodeURIComponent(name.toWellFormed())}`, why)
-/** Cause: the body does not fit its method, encoding or content type. Cure: see `errors`. */
-export const invalidBody = (detail: string) => refuseMember('Invalid body', 'INVALID_BODY', 422, '#/body', detail)
-/** Cause: a reference names no earlier request or no value of its answer. Cure: see `errors`. */
-export const badReference = (pointer: string, detail: string) => refuseMember('Invalid reference', 'BAD_REFERENCE', 422, pointer, detail)
-/** Cause: no route has this path. Cure: correct the URL. */
-export const routeNotFound = () => refuseRequest(404, 'ROUTE_NOT_FOUND', 'Route not found')
-/** Cause: the route has not opted in. Cure: set `config: { batch: true }`, or name it in `batch.allow`. */
-export const routeNotAllowed = () => refuseRequest(403, 'ROUTE_NOT_ALLOWED', 'Route not allowed in a batch')
-/** Cause: an item calls the route of a batch. Cure: put its requests into the outer batch. */
-export const nestedBatch = () => refuseRequest(403, 'NESTED_BATCH', 'A batch cannot be in a batch')
-/** Cause: the route has run and answered with a stream. Cure: request it alone. */
-export const streamNotAllowed = (statusCode: number) =>
-  refuseRequest(406, 'STREAM_NOT_ALLOWED', `The route streams its answer (${statusCode}), which a batch cannot carry; request it alone`)
-/** Cause: the route has answered with a status below 200. Cure: request it alone. */
-export const upgradeNotAllowed = () =>
-  refuseRequest(426, 'UPGRADE_NOT_ALLOWED', 'The route wants another protocol, which a batch cannot speak; request it alone')
-/** Cause: the route has run, and its answer is above `batch.limits`. Cure: request it alone, or raise the limit. */
-export const answerTooLarge = (statusCode: number, limit: number, what: string) =>
-  refuseRequest(413, 'RESPONSE_TOO_LARGE', `The route has answered ${statusCode}, but a batch carries at most ${limit} bytes ${what}; request it alone`)
-/** Cause: the route has run, but Express middleware hides the body that it wrote. Cure: answer with `reply.send`, or request it alone. */
-export const answerLost = (statusCode: number) =>
-  refuseRequest(500, 'RESPONSE_LOST', `The route has run and answered ${statusCode}, but its body cannot be read here; request it alone`)
-/** Cause: a request that this one depends on has failed. Cure: send both again, if `retryable`. */
-export const failedDependency = (id: string, retryable: boolean) =>
-  new ItemError(`Not run, because ${id} failed`, { code: 'FAILED_DEPENDENCY', statusCode: 424, retryable })
+/** A batched request whose method a batch cannot send. */
+export const methodNotAllowed = itemError('METHOD_NOT_ALLOWED', {
+  statusCode: 405,
+  cause: 'A method that a batch cannot send.',
+  cure: 'Send the request alone.'
+}, (method: string) => ({ message: `Method ${method.slice(0, 20)} not allowed here` }))
+
+/** A batched request with a header that it may not have. */
+export const headerNotAllowed = itemError('HEADER_NOT_ALLOWED', {
+  statusCode: 400,
+  cause: 'A header outside of `batch.headers.own`, or one that cannot be sent.',
+  cure: 'Put it on the batch, or add it to the option.'
+}, (name: string, why: string = 'a request of a batch may not have it of its own') => ({
+  message: `Header not allowed: ${why}`,
+  errors: [{ pointer: `#/headers/${encodeURIComponent(name.toWellFormed())}`, detail: why }]
+}))
+
+/** A batched request whose body cannot be sent. */
+export const invalidBody = itemError('INVALID_BODY', {
+  statusCode: 422,
+  cause: 'A body that cannot be sent, as broken base64.',
+  cure: '`errors` says why.'
+}, (detail: string) => ({ message: 'Invalid body', errors: [{ pointer: '#/body', detail }] }))
+
+/** A batched request that refers to nothing. */
+export const badReference = itemError('BAD_REFERENCE', {
+  statusCode: 422,
+  cause: 'A reference to nothing in an earlier answer.',
+  cure: '`errors` points at it.'
+}, (pointer: string, detail: string) => ({ message: 'Invalid reference', errors: [{ pointer, detail }] }))
+
+/** A batched request to a route that does not exist. */
+export const routeNotFound = itemError('ROUTE_NOT_FOUND', {
+  statusCode: 404,
+  cause: 'There is no such route.',
+  cure: 'Correct the URL or the method.'
+}, () => ({ message: 'Route not found' }))
+
+/** A batched request to a route that has not opted in. */
+export const routeNotAllowed = itemError('ROUTE_NOT_ALLOWED', {
+  statusCode: 403,
+  cause: 'The route has not opted in.',
+  cure: '`config: { batch: true }`, or `batch.allow`.'
+}, () => ({ message: 'Route not allowed in a batch' }))
+
+/** A batch in a batch. */
+export const nestedBatch = itemError('NESTED_BATCH', {
+  statusCode: 403,
+  cause: 'A batch in a batch.',
+  cure: 'Put its requests into the outer one.'
+}, () => ({ message: 'A batch cannot be in a batch' }))
+
+/** A batched request whose answer is a stream. */
+export const streamNotAllowed = itemError('STREAM_NOT_ALLOWED', {
+  statusCode: 406,
+  cause: 'The route **has run**, but streams its answer.',
+  cure: 'Request it alone.'
+}, (statusCode: number) => ({ message: `The route streams its answer (${statusCode}), which a batch cannot carry; request it alone` }))
+
+/** A batched request whose route wants another protocol. */
+export const upgradeNotAllowed = itemError('UPGRADE_NOT_ALLOWED', {
+  statusCode: 426,
+  cause: 'The route wants another protocol.',
+  cure: 'Request it alone.'
+}, () => ({ message: 'The route wants another protocol, which a batch cannot speak; request it alone' }))
+
+/** A batched request whose answer is above `batch.limits`. */
+export const answerTooLarge = itemError('RESPONSE_TOO_LARGE', {
+  statusCode: 413,
+  cause: 'The route **has run**, but its answer is above `batch.limits`.',
+  cure: 'Request it alone, or raise the limit.'
+}, (statusCode: number, limit: number, what: string) => ({
+  message: `The route has answered ${statusCode}, but a batch carries at most ${limit} bytes ${what}; request it alone`
+}))
+
+/** A batched request after one that failed. */
+export const failedDependency = itemError('FAILED_DEPENDENCY', {
+  statusCode: 424,
+  retryable: 'as that',
+  cause: 'A request that this one depends on has failed.',
+  cure: 'See to that one.'
+}, (id: string, retryable: boolean) => ({ message: `Not run, because ${id} failed`, retryable }))
+
+/** Whether an engine could not be reached; by its code, because each copy of this module has a class of its own. */
+export function isUnavailable (thrown: unknown): boolean {
+  return thrown instanceof Error && (thrown as { code?: unknown }).code === 'FST_MULTI_STATUS_ENGINE_UNAVAILABLE'
+}
+
+/** A batched request whose answer cannot be read. */
+export const answerLost = itemError('RESPONSE_LOST', {
+  statusCode: 500,
+  cause: 'The route **has run**, but Express middleware hides the body that it wrote.',
+  cure: 'Answer with `reply.send`, or request it alone.'
+}, (statusCode: number) => ({ message: `The route has run and answered ${statusCode}, but its body cannot be read here; request it alone` }))
 
 // What a client may know of an error.
 const INTERNAL: FailureDetail = Object.freeze({

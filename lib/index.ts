@@ -18,7 +18,8 @@ export { readPreferences, type Preferences } from './core/request/preferences.js
 export type { MultiStatusOptions, Results, StatusPolicy } from './core/reply/multi-status.js'
 export type { BatchEvent, ItemEvent } from './core/results/report.js'
 export { settle, settleEach, type Deliver, type Outcome, type SettleOptions, type Worker, type WorkerContext } from './core/settle/settle.js'
-export { publishUnions, type DocsOptions } from './core/openapi/documents.js'
+export { publishUnions } from './core/openapi/discriminator.js'
+export type { DocsOptions } from './core/openapi/documents.js'
 export { ItemError, toFailure, type ItemErrorOptions } from './errors.js'
 export type {
   BatchEnd, BatchInfo, EngineHost, EngineLimits, NewBatch, PlacedResult, PlacedTask, SettledTask, TaskEngine

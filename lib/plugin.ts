@@ -33,7 +33,7 @@ const plugin: FastifyPluginAsync<FastifyMultiStatusOptions> = async (app, option
   app.decorateReply('batchSignal', lifetime.batchSignal)
   awaitLargeBodies(app)
   prepareItemErrors(app, onItemError)
-  prepareContractRoutes(app, status)
+  prepareContractRoutes(app, { status, maxInFlight })
   prepareIdempotency(app, idempotency)
   markRoutes(app)
 

@@ -1,17 +1,13 @@
-// The README: every snippet is type-checked, what it shows is what happens, and its options are those that there are.
+// The README: every snippet is type-checked, what it shows is what happens, and its tables come from the source.
 import { execFile } from 'node:child_process'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import bytes from 'bytes'
 import t, { type Test } from 'tap'
 import ts from 'typescript'
-import { readIdempotencyOptions } from '../lib/core/idempotency/options.js'
-import { memoryIdempotency } from '../lib/index.js'
-import { readOptions } from '../lib/options.js'
-import { readBullmqOptions, readWorkerOptions } from '../lib/tasks/engines/bullmq/options.js'
-import { blocks, readme, runSnippet, sectionOf } from './fixtures/readme.js'
+import { blocks, readme, runSnippet } from './fixtures/readme.js'
 import { root } from './fixtures/root.js'
+import { withReference } from './fixtures/reference.js'
 
 t.test('every snippet type-checks under strict', async t => {
   const snippets = Object.fromEntries(blocks('ts').map((code, index) => [`snippet-${index}.ts`, code]))
@@ -92,50 +88,7 @@ t.test('every file that the README links to is there', async t => {
   for (const link of links) await t.resolves(access(join(root, link)), link)
 })
 
-/** The options in the table, with what it says to be their defaults. */
-const table = new Map([...sectionOf('All options').matchAll(/^\| `([^`]+)` \|([^|]*)\|/gm)].map(([, name, value]) => [name!, value!.trim()]))
-
-t.test('the table of options has every option of the plugin, and no other', async t => {
-  const groups = ['', 'upload', 'upload.limits', 'tasks', 'batch', 'batch.limits', 'batch.headers', 'docs', 'idempotency']
-  const all = groups.flatMap(group => optionsOf(group).map(name => group === '' ? name : `${group}.${name}`))
-  const leaves = all.filter(name => !['upload.limits', 'batch.limits', 'batch.headers'].includes(name))
-
-  t.strictSame([...table.keys()].filter(name => !name.includes('(')).sort(), leaves.sort())
-})
-
-/** What the plugin says when it is given an option that there is none. */
-function optionsOf (group: string): string[] {
-  const given = group.split('.').filter(Boolean).reduceRight<object>((inner, name) => ({ [name]: inner }), { nonsense: 1 })
-  try {
-    readOptions(given)
-  } catch (error) {
-    return [.../one of (.*); received/.exec((error as Error).message)![1]!.matchAll(/"(\w+)"/g)].map(match => match[1]!)
-  }
-  throw new Error(`${group}.nonsense is an option`)
-}
-
-t.test('the defaults in the table are those that hold', async t => {
-  const { upload, tasks, batch, ...others } = readOptions({ batch: {} })
-  const bullmq = readBullmqOptions({ connection: 'redis://localhost' })
-  t.match(readWorkerOptions({ connection: 'redis://localhost', handlers: {} }), { prefix: bullmq.prefix, lockDuration: bullmq.lockDuration })
-  const actual = {
-    upload,
-    tasks,
-    batch,
-    ...others,
-    bullmq,
-    idempotency: readIdempotencyOptions({ store: memoryIdempotency() })
-  }
-  t.match(readOptions({}), { batch: false, idempotency: false })
-  let checked = 0
-  for (const [name, said] of table) {
-    const literal = /^`('[^']*'|\d+|true|false)`$/.exec(said)?.[1]
-    const path = name.replace(/^(\w+)\(\{ (\w+) \}\)$/, '$1.$2')
-    const value = path.split('.').reduce<unknown>((object, member) => (object as Record<string, unknown>)?.[member], actual)
-    if (literal === undefined || value === undefined || typeof value === 'object') continue
-    const expected = literal.startsWith("'") ? literal.slice(1, -1) : JSON.parse(literal)
-    t.ok(value === expected || value === bytes.parse(String(expected)), `${name}: ${said} is ${String(value)}`)
-    checked++
-  }
-  t.ok(checked > 25, `${checked} defaults`)
+t.test('the tables of options and errors are up to date; `npx tsx test/fixtures/reference.ts` writes them', async t => {
+  t.match(readme, '| `upload.limits.fileSize` | `\'10mb\'` |')
+  t.equal(readme, withReference(readme))
 })

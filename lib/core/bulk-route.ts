@@ -3,14 +3,14 @@ import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, Contract, SuccessData, Vocabulary } from '../../schemas/index.js'
 import { InvalidOption, NotRegistered } from '../errors.js'
-import { checkContract, checkFunction, checkObject } from './options.js'
+import { checkContract, checkOptions, functionOf, integer, objectOf, optional, show } from './options.js'
 import { readPreferences } from './request/preferences.js'
 import { withAuthorization, expectAllAllowed, type Authorize } from './items/authorize.js'
 import type { Batch } from './items/batch.js'
 import { DEFAULT_MAX_ITEMS } from './items/body-schema.js'
 import { applyReplacedItems } from './items/reordered.js'
 import { RequestItemContext, type ItemContext } from './settle/attempt.js'
-import { checkInteger, checkSettleOptions, show, type SettleOptions } from './settle/options.js'
+import { checkSettleOptions, type SettleOptions } from './settle/options.js'
 import { settleSource } from './settle/pool.js'
 import { openSource } from './settle/source.js'
 import { formatOutcome } from './results/assemble.js'
@@ -74,11 +74,8 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
     contract, item, itemsIn, maxItems = DEFAULT_MAX_ITEMS, status, stream = false, handler, authorize, onItemError, idempotency,
     concurrency, timeout = DEFAULT_TIMEOUT, retries, backoff, stopAfter, method = 'POST', schema, config, ...route
   } = options
-  checkParts(options)
+  checkRoute(options)
   const how = checkSettleOptions({ concurrency, timeout, retries, backoff, stopAfter })
-  checkInteger('maxItems', maxItems, 1)
-  checkFunction('authorize', authorize)
-  checkFunction('onItemError', onItemError)
   const items = Type.Array(item, { minItems: 1, maxItems })
   const work: Work<I> = { contract: contract as AnyContract, item, how, perform: withAuthorization(handler, authorize) }
   const own = { ...(onItemError !== undefined && { onItemError }), ...(idempotency !== undefined && { idempotency }) }
@@ -111,14 +108,23 @@ export function bulkRoute<I extends TSchema, V extends Vocabulary> (options: Bul
   }
 }
 
+/** The options that are neither Fastify's nor those of settle. */
+const SCHEMA = Type.Object({
+  item: objectOf('the schema of one item'),
+  itemsIn: optional(Type.String(), { expected: 'the name of a member of the body' }),
+  maxItems: optional(integer(1), {}),
+  stream: optional(Type.Union([Type.Boolean(), objectOf('options')]), { expected: 'true, false or an object of options' }),
+  authorize: optional(functionOf(), {}),
+  onItemError: optional(functionOf(), {}),
+  handler: functionOf('a function that does the work of one item')
+})
+
 /** @throws FST_MULTI_STATUS_INVALID_OPTION for what neither a default nor Fastify would stand in for */
-function checkParts<I extends TSchema, V extends Vocabulary> ({ contract, item, itemsIn, stream = false, schema, handler }: BulkRouteOptions<I, V>): void {
-  checkContract('contract', contract)
-  checkObject('item', item, 'the schema of one item')
-  if (typeof handler !== 'function') throw new InvalidOption('handler', 'a function that does the work of one item', show(handler))
-  if (itemsIn !== undefined && typeof itemsIn !== 'string') throw new InvalidOption('itemsIn', 'the name of a member of the body', show(itemsIn))
-  if (typeof stream !== 'boolean') checkObject('stream', stream, 'true, false or an object of options')
-  if (schema?.body !== undefined) throw new InvalidOption('schema.body', 'left out, as item describes the items', show(schema.body))
+function checkRoute<I extends TSchema, V extends Vocabulary> (options: BulkRouteOptions<I, V>): void {
+  checkContract('contract', options.contract)
+  checkOptions(SCHEMA, options)
+  const body = options.schema?.body
+  if (body !== undefined) throw new InvalidOption('schema.body', 'left out, as item describes the items', show(body))
 }
 
 /** The work of a route, whichever way its items come. */

@@ -3,6 +3,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, FastifySchema, RouteOptions } from 'fastify'
 import type { AnyContract } from '../../schemas/index.js'
 import { checkContract } from './options.js'
+import { isErrorAnswer } from './openapi/errors.js'
 import { documentRoute } from './openapi/operations.js'
 import { findItemArray, type ItemArray } from './items/body-schema.js'
 import { compileKeyRules } from './items/keys.js'
@@ -14,14 +15,20 @@ import { serializerOf } from './results/serializer.js'
 import { addStreamRoute, prepareStreamRoute } from './stream-route.js'
 import type { JsonSchema } from './items/tagged-union.js'
 
+/** The options of the plugin that routes depend on. */
+export interface RouteSettings {
+  readonly status: StatusPolicy
+  readonly maxInFlight: number
+}
+
 /** Prepares every route with a contract that is added to the app from now on. */
-export function prepareContractRoutes (app: FastifyInstance, status: StatusPolicy): void {
+export function prepareContractRoutes (app: FastifyInstance, settings: RouteSettings): void {
   app.decorateRequest('multiStatusBatch', null)
   app.addHook('onRoute', function (route) {
     const { multiStatus: contract, multiStatusStream: stream, multiStatusStreamRoute: streamRoute } = route.config ?? {}
     if (route.method === 'HEAD') return
-    if (contract !== undefined) prepareRoute(this, route, contract, status)
-    if (stream !== undefined) prepareStreamRoute(this, route, stream)
+    if (contract !== undefined) prepareRoute(this, route, contract, settings)
+    if (stream !== undefined) prepareStreamRoute(this, route, stream, settings.maxInFlight)
     if (streamRoute !== undefined) addStreamRoute(this, streamRoute)
   })
 }
@@ -30,7 +37,7 @@ export function prepareContractRoutes (app: FastifyInstance, status: StatusPolic
  * Gives Fastify a schema without the items and results. With them it would answer 400 for the whole batch because of one
  * invalid item, and 500 after the work because of one invalid result. The documentation gets the whole schema.
  */
-function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, status: StatusPolicy): void {
+function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyContract, settings: RouteSettings): void {
   checkContract('config.multiStatus', contract)
   const given = route.schema ?? {}
   const itemArray = findItemArray(given.body as JsonSchema | undefined, id => app.getSchema(id))
@@ -38,15 +45,15 @@ function prepareRoute (app: FastifyInstance, route: RouteOptions, contract: AnyC
   if (itemArray !== undefined) splitBody(app, route, itemArray, contract)
   app.addHook('onReady', async () => {
     const bodyLimit = route.bodyLimit ?? app.initialConfig.bodyLimit!
-    route.schema = documentRoute(given, contract, { status, itemArray, bodyLimit, compile: createExampleCompiler(app) })
+    route.schema = documentRoute(given, contract, { ...settings, itemArray, bodyLimit, compile: createExampleCompiler(app) })
     // Now, because a contract that cannot be serialized must fail at the start, not after the work.
     serializerOf(contract, app)
   })
 }
 
-/** Removes the responses that the contract describes. */
+/** Removes the responses that the contract or the plugin describes. */
 function withoutResults (schema: FastifySchema, contract: AnyContract): FastifySchema {
-  const others = Object.entries(schema.response ?? {}).filter(([code, one]) => code !== '207' && one !== contract.schemas.body)
+  const others = Object.entries(schema.response ?? {}).filter(([code, one]) => code !== '207' && one !== contract.schemas.body && !isErrorAnswer(one))
   return { ...schema, response: Object.fromEntries(others) }
 }
 

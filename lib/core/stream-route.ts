@@ -13,8 +13,9 @@ import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from './re
 import { batchOf, beginReport, endReport, reportItem, wantsItem } from './results/report.js'
 import { formatOutcome } from './results/assemble.js'
 import { serializeAlone, serializerOf, type SerializeContext } from './results/serializer.js'
-import { checkInteger, type SettleOptions } from './settle/options.js'
-import { documentStream } from './openapi/stream.js'
+import { checkInteger } from './options.js'
+import type { SettleOptions } from './settle/options.js'
+import { documentStream } from './openapi/operations.js'
 import { readLines, type LineItem, type LineRules, type StreamLimits, type StreamSource } from './items/ndjson.js'
 import { createOutput, type LineOutput } from './reply/ndjson.js'
 import { InvalidOption, invalidResult, toFailure } from '../errors.js'
@@ -82,14 +83,14 @@ export function addStreamRoute (app: FastifyInstance, route: RouteOptions): void
 }
 
 /** Makes a route with `config: { multiStatusStream }` answer a stream with a stream. */
-export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, settings: StreamSettings): void {
+export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, settings: StreamSettings, maxInFlight: number): void {
   const given = route.schema ?? {}
   const { body: _, response: __, ...schema } = given
   route.schema = schema
   app.addHook('onReady', async () => {
     const { contract, item, limits: { maxLineBytes } } = settings
     const compile = createCompiler(app)
-    route.schema = documentStream(given, contract, { item, maxLineBytes, compile: createExampleCompiler(app) })
+    route.schema = documentStream(given, contract, { item, maxLineBytes, maxInFlight, compile: createExampleCompiler(app) })
     rules.set(settings, app, {
       ...compileKeyRules(settings.contract, compile),
       validateItem: compile(settings.item),

@@ -1,10 +1,8 @@
-// Defines a type of task: its payload, its output, and its handler.
-import type { Static, TSchema } from '@sinclair/typebox'
+// What a task is: its payload, its output, and the handler that makes one of the other.
+import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Key } from '../../schemas/index.js'
-import { checkMembers, checkObject, membersOf } from '../core/options.js'
-import { checkInteger, show } from '../core/settle/options.js'
-import { InvalidOption } from '../errors.js'
+import { checkOption, functionOf, integer, objectOf, optional, readOptions, withMethod } from '../core/options.js'
 
 /** What the handler of a task is told about it. To be handed on as it is: a copy by `{ ...context }` has no key, signal or log. */
 export interface TaskContext {
@@ -45,16 +43,17 @@ export function defineTask<P extends TSchema, O extends TSchema> (definition: Ta
   return definition
 }
 
-const DEFINITION_MEMBERS = membersOf<TaskDefinition>({ payload: 1, output: 1, timeout: 1, handler: 1 })
+const SCHEMA = Type.Object({
+  payload: optional(objectOf('a schema'), {}),
+  output: optional(objectOf('a schema'), {}),
+  timeout: optional(integer(1), {}),
+  handler: functionOf()
+})
+
+const HAS_HANDLER = withMethod('handler', 'an object with a function "handler"')
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first member that is not what it should be */
 export function checkDefinition (name: string, definition: TaskDefinition): void {
-  if (typeof definition?.handler !== 'function') {
-    throw new InvalidOption(name, 'an object with a function "handler"', show(definition))
-  }
-  checkMembers(name, definition, DEFINITION_MEMBERS)
-  const { payload, output, timeout } = definition
-  if (payload !== undefined) checkObject(`${name}.payload`, payload, 'a schema')
-  if (output !== undefined) checkObject(`${name}.output`, output, 'a schema')
-  checkInteger(`${name}.timeout`, timeout, 1)
+  checkOption(name, HAS_HANDLER, definition)
+  readOptions(name, SCHEMA, definition)
 }

@@ -3,8 +3,8 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifySchema } from 'fastify'
 import { BatchProgress, TaskId, taskOf, tasks } from '../../schemas/index.js'
 import { documentError, errorsEverywhere } from '../core/openapi/errors.js'
-import { documentResults, preferenceHeaders } from '../core/openapi/results.js'
-import { documentPrefer, MINIMAL, STRICT } from '../core/openapi/operations.js'
+import { documentPrefer, documentResults, MINIMAL, preferenceHeaders, STRICT } from '../core/openapi/operations.js'
+import { BatchExpired, BatchNotFound, EngineUnavailable, QueueFull } from '../errors.js'
 import { createExampleCompiler } from '../core/items/validator.js'
 import type { StatusPolicy } from '../core/reply/multi-status.js'
 import type { TasksSettings } from './options.js'
@@ -29,19 +29,19 @@ const NOT_STORED = { 'Cache-Control': { type: 'string', description: 'The answer
 const UNKNOWN = {
   ...errorsEverywhere(),
   400: documentError(400, 'The path is malformed.', {
-    malformed: ['FST_ERR_BAD_URL', "'/tasks/%ff' is not a valid url component"]
+    malformed: { code: 'FST_ERR_BAD_URL', message: "'/tasks/%ff' is not a valid url component" }
   }),
   404: documentError(404, 'There is no such batch, or it is not for this client.', {
-    unknown: ['FST_MULTI_STATUS_BATCH_NOT_FOUND', 'Expected the id of a batch; there is none of this id']
+    unknown: new BatchNotFound()
   }),
   414: documentError(414, 'The id is longer than any.', {
-    long: ['FST_ERR_MAX_PARAM_LENGTH', 'Expected an id of at most 100 characters']
+    long: { code: 'FST_ERR_MAX_PARAM_LENGTH', message: 'Expected an id of at most 100 characters' }
   }),
   410: documentError(410, 'The batch has expired.', {
-    expired: ['FST_MULTI_STATUS_BATCH_EXPIRED', 'Expected the id of a batch that is still kept; this one has expired']
+    expired: new BatchExpired()
   }),
   503: withRetryAfter(documentError(503, 'The engine of the tasks cannot be reached, or the server is closing or has too much to do. Try again later.', {
-    unreachable: ['FST_MULTI_STATUS_ENGINE_UNAVAILABLE', 'Expected the engine of the tasks to be there; it cannot be reached: connection refused']
+    unreachable: new EngineUnavailable('connection refused')
   }))
 }
 
@@ -52,7 +52,7 @@ function withRetryAfter (response: object): object {
 const params = Type.Object({ batchId: Type.String({ description: 'From the Location of the batch', examples: [PROGRESS.batchId] }) })
 
 /** `POST /tasks` */
-export function documentRun ({ handlers, maxItems }: TasksSettings): FastifySchema {
+export function documentRun ({ handlers, maxItems, maxQueued }: TasksSettings): FastifySchema {
   return {
     operationId: 'runTasks',
     summary: 'Run several tasks',
@@ -66,7 +66,7 @@ export function documentRun ({ handlers, maxItems }: TasksSettings): FastifySche
         Location: LOCATION, 'Retry-After': RETRY_AFTER, ...preferenceHeaders('respond-async')
       }),
       503: withRetryAfter(documentError(503, 'Too many tasks wait already, or the engine cannot be reached, or the server is closing. Nothing ran.', {
-        full: ['FST_MULTI_STATUS_QUEUE_FULL', 'Expected at most 10000 tasks to wait for their turn; received a batch with which there would be 10001']
+        full: new QueueFull(maxQueued, maxQueued + 1)
       }))
     }
   }

@@ -1,6 +1,8 @@
 // Describes the body of an upload in OpenAPI: the form and the JSON, with the limits.
 import { FileEntries, FileForm } from '../../schemas/index.js'
-import type { Limits } from './checks/limits.js'
+import { BODY_TOO_LARGE, documentError } from '../core/openapi/errors.js'
+import { BatchTooLarge, UploadTooLarge } from '../errors.js'
+import { SURPLUS_FILES, type Limits } from './checks/limits.js'
 
 /** @param limits the limits of a file's name, of a file and of a request */
 export function documentFiles ({ files, fileSize, nameBytes }: Limits): object {
@@ -13,6 +15,15 @@ export function documentFiles ({ files, fileSize, nameBytes }: Limits): object {
       'application/json': { schema: { ...FileEntries, properties: { files: { ...FileEntries.properties.files, ...count, items: documentEntry(fileSize, nameBytes) } } } }
     }
   }
+}
+
+/** Describes the answer to an upload that is refused as a whole because of its limits. */
+export function documentTooLarge ({ files, total }: Limits): object {
+  return documentError(413, 'Too many files or too many bytes; the message says the limit. Nothing ran.', {
+    items: new BatchTooLarge(files, files + SURPLUS_FILES + 1),
+    bytes: BODY_TOO_LARGE,
+    total: new UploadTooLarge(total, total + 1)
+  })
 }
 
 /** The characters of so many bytes in base64. */

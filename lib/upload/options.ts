@@ -1,35 +1,45 @@
-// The options of /upload, and their checks.
-import bytes from 'bytes'
-import { InvalidOption } from '../errors.js'
-import { checkInteger, show } from '../core/settle/options.js'
-import { withTimeout } from './storage/timeout.js'
-import { disk } from './storage/disk.js'
+// The options of /upload.
+import { Type, type Static } from '@sinclair/typebox'
+import { bytesOf, custom, integer, optional, path, size, withMethod, type Settings } from '../core/options.js'
 import type { Limits } from './checks/limits.js'
+import { disk } from './storage/disk.js'
 import type { Storage } from './storage/interface.js'
+import { withTimeout } from './storage/timeout.js'
+
+const UploadLimits = Type.Object({
+  /** Bytes of one file; a number, or text as "10mb". @default '10mb' */
+  fileSize: optional(size, { default: '10mb', description: 'bytes of one file' }),
+  /** Files of one request. @default 100 */
+  files: optional(integer(1), {
+    default: 100, description: 'files of one request; each one more fails alone, and in JSON more than 1,000 more are refused (413)'
+  }),
+  /** Bytes of all files of one request; a number, or text as "1gb". @default '1gb' */
+  total: optional(size, { default: '1gb', description: 'bytes of all files of one request' }),
+  /** Bytes of one file name in UTF-8. @default 255 */
+  nameBytes: optional(integer(1), { default: 255, description: 'bytes of one file name' })
+})
 
 /** What /upload takes, and where it puts it. */
-export interface UploadOptions {
+export const UploadOptions = Type.Object({
   /** @default '/upload' */
-  url?: string
+  url: optional(path, { default: '/upload' }),
   /** Where files go. @default disk({ dir: './uploads' }) */
-  storage?: Storage
-  limits?: {
-    /** Bytes of one file; a number, or text as "10mb". @default '10mb' */
-    fileSize?: number | string
-    /** Files of one request. @default 100 */
-    files?: number
-    /** Bytes of all files of one request; a number, or text as "1gb". @default '1gb' */
-    total?: number | string
-    /** Bytes of one file name in UTF-8. @default 255 */
-    nameBytes?: number
-  }
+  storage: optional(withMethod<Storage>('open', 'a storage, as disk({ dir }) makes'), {
+    defaultText: "`disk({ dir: './uploads' })`", description: 'anything with an `open` as in the type `Storage`'
+  }),
+  limits: optional(UploadLimits, { default: {} }),
   /** The media types that are allowed, as "image/png" or "image/*". @default any */
-  accept?: string[]
+  accept: optional(custom<string[]>('an array of media types as "image/png" or "image/*"', isMediaTypes), {
+    defaultText: 'any', description: "media types, as `'image/png'` or `'image/*'`; types without a signature, as SVG or text, by full name"
+  }),
   /** Milliseconds that one step of the storage may take, as opening, writing a piece or publishing. @default 30000 */
-  storageTimeout?: number
+  storageTimeout: optional(integer(1), { default: 30_000, description: 'milliseconds for one step of the storage; then the file fails, retryable' }),
   /** Milliseconds without a byte from the client after which the file that it is sending counts as cut. @default 30000 */
-  idleTimeout?: number
-}
+  idleTimeout: optional(integer(1), {
+    default: 30_000, description: 'milliseconds without a byte from the client; then the file that it is sending fails, retryable'
+  })
+})
+export type UploadOptions = Static<typeof UploadOptions>
 
 /** The options with every default in place. */
 export interface UploadSettings {
@@ -40,34 +50,17 @@ export interface UploadSettings {
   readonly idleTimeout: number
 }
 
-/** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
-export function readUploadOptions (options: UploadOptions): UploadSettings {
-  const { url = '/upload', storage = disk({ dir: './uploads' }), limits = {}, accept } = options
-  const { storageTimeout = 30_000, idleTimeout = 30_000 } = options
-  const { fileSize = '10mb', files = 100, total = '1gb', nameBytes = 255 } = limits
-  checkInteger('upload.limits.files', files, 1)
-  checkInteger('upload.limits.nameBytes', nameBytes, 1)
-  if (typeof storage?.open !== 'function') throw new InvalidOption('upload.storage', 'a storage, as disk({ dir }) makes', show(storage))
-  checkAccept(accept)
-  checkInteger('upload.storageTimeout', storageTimeout, 1)
-  checkInteger('upload.idleTimeout', idleTimeout, 1)
+/** Makes of the options what the route works with. */
+export function prepareUpload ({ url, storage, limits, accept, storageTimeout, idleTimeout }: Settings<typeof UploadOptions>): UploadSettings {
   return {
     url,
-    storage: withTimeout(storage, storageTimeout),
+    storage: withTimeout(storage ?? disk({ dir: './uploads' }), storageTimeout),
     idleTimeout,
-    limits: { fileSize: readSize('upload.limits.fileSize', fileSize), files, total: readSize('upload.limits.total', total), nameBytes },
+    limits: { ...limits, fileSize: bytesOf(limits.fileSize), total: bytesOf(limits.total) },
     ...(accept !== undefined && { accept: accept.map(one => one.toLowerCase()) })
   }
 }
 
-function readSize (name: string, value: number | string): number {
-  const size = bytes.parse(value)
-  if (size !== null && size >= 1 && /^\d+(\.\d+)?\s*([kmgtp]?b)?$/i.test(String(value))) return Math.floor(size)
-  throw new InvalidOption(name, 'a number of bytes or text as "10mb"', show(value))
-}
-
-function checkAccept (accept: unknown): void {
-  if (accept === undefined) return
-  if (Array.isArray(accept) && accept.every(one => typeof one === 'string' && /^[^/\s]+\/[^/\s]+$/.test(one))) return
-  throw new InvalidOption('upload.accept', 'an array of media types as "image/png" or "image/*"', show(accept))
+function isMediaTypes (value: unknown): boolean {
+  return Array.isArray(value) && value.every(one => typeof one === 'string' && /^[^/\s]+\/[^/\s]+$/.test(one))
 }

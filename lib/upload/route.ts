@@ -5,7 +5,7 @@ import { uploads } from '../../schemas/index.js'
 import { endAfterAnswer, stopReading } from '../core/request/unread-body.js'
 import { settle } from '../core/settle/settle.js'
 import { BatchEmpty, BodyConsumed, MalformedForm, UploadTooLarge } from '../errors.js'
-import { documentFiles } from './openapi.js'
+import { documentFiles, documentTooLarge } from './openapi.js'
 import { readEntries } from './json.js'
 import { readMultipart } from './multipart/reader.js'
 import type { UploadSettings } from './options.js'
@@ -38,7 +38,8 @@ function uploadRoute (settings: UploadSettings): RouteOptions {
       description: describeLimits(settings),
       tags: ['upload'],
       consumes: ['multipart/form-data', 'application/json'],
-      body: documentFiles(settings.limits)
+      body: documentFiles(settings.limits),
+      response: { 413: documentTooLarge(settings.limits) }
     },
     // Every file is validated on its own while it is read.
     validatorCompiler: () => () => true,

@@ -1,15 +1,16 @@
 // Stores idempotent answers in the memory of this process.
-import { checkMembers, membersOf } from '../options.js'
-import { checkInteger } from '../settle/options.js'
+import { Type, type Static } from '@sinclair/typebox'
+import { integer, optional, readOptions } from '../options.js'
 import type { Held, IdempotencyStore } from './store.js'
 
 /** The options of `memoryIdempotency`. */
-export interface MemoryIdempotencyOptions {
+export const MemoryIdempotencyOptions = Type.Object({
   /** The most keys to store. @default 10000 */
-  maxEntries?: number
+  maxEntries: optional(integer(1), { default: 10_000 }),
   /** The most bytes of answers to store. @default 67108864 */
-  maxBytes?: number
-}
+  maxBytes: optional(integer(1), { default: 64 * 1024 * 1024 })
+})
+export type MemoryIdempotencyOptions = Static<typeof MemoryIdempotencyOptions>
 
 interface Entry extends Held {
   /** The token of the claim; undefined once there is an answer. */
@@ -19,8 +20,6 @@ interface Entry extends Held {
   readonly expires: number
 }
 
-const MEMBERS = membersOf<MemoryIdempotencyOptions>({ maxEntries: 1, maxBytes: 1 })
-
 /**
  * Creates a store in memory, for an app with one process. When it is full, it drops the oldest answers before their
  * `ttl`, so choose limits for the requests of one `ttl`. It never drops the claim of a running request.
@@ -28,10 +27,7 @@ const MEMBERS = membersOf<MemoryIdempotencyOptions>({ maxEntries: 1, maxBytes: 1
  * @example idempotency: { store: memoryIdempotency({ maxEntries: 100_000 }) }
  */
 export function memoryIdempotency (options: MemoryIdempotencyOptions = {}): IdempotencyStore {
-  const { maxEntries = 10_000, maxBytes = 64 * 1024 * 1024 } = options
-  checkMembers('memoryIdempotency', options, MEMBERS)
-  checkInteger('memoryIdempotency.maxEntries', maxEntries, 1)
-  checkInteger('memoryIdempotency.maxBytes', maxBytes, 1)
+  const { maxEntries, maxBytes } = readOptions('memoryIdempotency', MemoryIdempotencyOptions, options)
   const entries = createEntries(maxEntries, maxBytes)
 
   return {

@@ -1,41 +1,38 @@
-// Documents Idempotency-Key in OpenAPI.
+// What OpenAPI says of a route that honours Idempotency-Key.
 import type { FastifySchema } from 'fastify'
-import { IdempotencyKeyUnusable } from '../../errors.js'
-import { documentError, type Way } from '../openapi/errors.js'
+import { IdempotencyInFlight, IdempotencyKeyUnusable, IdempotencyMismatch } from '../../errors.js'
+import { documentError } from '../openapi/errors.js'
 import type { IdempotencySettings } from './options.js'
 
-/** The errors of a key: status, description, and the code and message of an example. */
-const ERRORS: [status: number, when: string, code: string, message: string][] = [
-  [409, 'A request with this key is still running, or its answer was too large to be kept.',
-    'FST_MULTI_STATUS_IDEMPOTENCY_IN_FLIGHT', 'A request with this Idempotency-Key is still running; try again later'],
-  [422, 'The key was used with another request.',
-    'FST_MULTI_STATUS_IDEMPOTENCY_MISMATCH', 'Expected the same request as before under this Idempotency-Key; received another one']
-]
-
-/** The error of a streaming operation. */
-const REFUSED: Way = ['FST_MULTI_STATUS_IDEMPOTENCY_KEY_UNUSABLE', new IdempotencyKeyUnusable().message]
+/** When each error comes. */
+const ERRORS = [
+  ['A request with this key is still running, or its answer was too large to be kept.', new IdempotencyInFlight()],
+  ['The key was used with another request.', new IdempotencyMismatch()]
+] as const
 
 const REPLAYED = { type: 'string', const: 'true', description: 'There when the request had been answered before: this is that answer' }
 
 interface Response { description?: string, headers?: object, content?: Record<string, { examples?: object }> }
 
-/** Adds the header and its errors to a route that accepts keys. */
+/** Adds the header, and the statuses that come with it. */
 export function documentIdempotency (schema: FastifySchema, { required }: IdempotencySettings): FastifySchema {
   const responses = { ...schema.response as Record<string, Response> }
   for (const status of ['200', '207']) {
     const given = responses[status]
     if (given !== undefined) responses[status] = { ...given, headers: { ...given.headers, 'Idempotency-Replayed': REPLAYED } }
   }
-  for (const [status, when, code, message] of ERRORS) {
-    responses[status] = addError(responses[status], documentError(status, when, { [code]: [code, message] }))
+  for (const [when, error] of ERRORS) {
+    const status = error.statusCode!
+    responses[status] = addError(responses[status], documentError(status, when, { [error.code]: error }))
   }
   return { ...schema, headers: addHeader(schema.headers as object, required), response: responses }
 }
 
-/** Adds the error of a streaming operation, which accepts no key. */
+/** Says of a streaming operation that it takes no key. */
 export function documentRefusal (schema: FastifySchema): FastifySchema {
   const responses = schema.response as Record<string, Response>
-  const error = documentError(400, 'It has an Idempotency-Key, although its body is streamed.', { [REFUSED[0]!]: REFUSED })
+  const unusable = new IdempotencyKeyUnusable()
+  const error = documentError(400, 'It has an Idempotency-Key, although its body is streamed.', { [unusable.code]: unusable })
   return { ...schema, response: { ...responses, 400: addError(responses[400], error) } }
 }
 
@@ -50,7 +47,7 @@ function addHeader (headers: object, isRequired: boolean): object {
   }
 }
 
-/** Adds an error to the errors of the same status. A response that the app documents itself stays unchanged. */
+/** Puts an error beside another one of the same status, if there is one; what the app has written itself stays as it is. */
 function addError (given: Response | undefined, error: Response): Response {
   const json = given?.content?.['application/json']
   if (json?.examples === undefined) return given ?? error

@@ -1,6 +1,6 @@
 // The options of settle, and their checks.
-import { inspect } from 'node:util'
-import { InvalidOption } from '../../errors.js'
+import { Type } from '@sinclair/typebox'
+import { checkOptions, functionOf, integer, optional } from '../options.js'
 
 /** How items are run. */
 export interface SettleOptions<T = unknown> {
@@ -18,27 +18,18 @@ export interface SettleOptions<T = unknown> {
   stopAfter?: number
 }
 
-/** Node fires a longer timer at once. */
-const MAX_TIMEOUT = 2 ** 31 - 1
+const SCHEMA = Type.Object({
+  concurrency: optional(integer(1), {}),
+  timeout: optional(Type.Union([integer(1), functionOf()]), { expected: 'an integer from 1 to 2147483647' }),
+  retries: optional(integer(0), {}),
+  backoff: optional(integer(0), {}),
+  stopAfter: optional(integer(1), {})
+})
 
 /** @throws FST_MULTI_STATUS_INVALID_OPTION, a TypeError, for the first option that is not what it should be */
 export function checkSettleOptions<T> (options: SettleOptions<T>): SettleOptions<T> {
-  checkInteger('concurrency', options.concurrency, 1)
-  checkInteger('retries', options.retries, 0)
-  checkInteger('backoff', options.backoff, 0)
-  checkInteger('stopAfter', options.stopAfter, 1)
-  if (typeof options.timeout !== 'function') checkInteger('timeout', options.timeout, 1)
+  checkOptions(SCHEMA, options)
   return options
 }
 
-/** @throws FST_MULTI_STATUS_INVALID_OPTION unless the value is undefined or an integer from `min` to {@link MAX_TIMEOUT} */
-export function checkInteger (name: string, value: unknown, min: number): void {
-  if (value === undefined || (Number.isInteger(value) && (value as number) >= min && (value as number) <= MAX_TIMEOUT)) return
-  throw new InvalidOption(name, `an integer from ${min} to ${MAX_TIMEOUT}`, show(value))
-}
-
-/** A value for an error message: short, and on one line. */
-export function show (value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0 }).replace(/\s+/g, ' ')
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text
-}
+export { checkInteger, show } from '../options.js'

@@ -5,9 +5,8 @@ import { link, mkdir, open, readdir, stat, unlink, type FileHandle } from 'node:
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { checkObject } from '../../core/options.js'
-import { show } from '../../core/settle/options.js'
-import { InvalidOption, storageFailed, storageFull } from '../../errors.js'
+import { checkOption, custom, objectOf } from '../../core/options.js'
+import { storageFailed, storageFull } from '../../errors.js'
 import type { Sink, Storage } from './interface.js'
 
 /** The options of `disk()`. */
@@ -48,9 +47,9 @@ const PUBLISHING = 64
  * @example app.register(multiStatus, { upload: { storage: disk({ dir: './uploads' }) } })
  */
 export function disk (options: DiskOptions): Storage {
-  checkObject('disk', options)
+  checkOption('disk', objectOf('an object of options'), options)
   const { dir, sync = true } = options
-  if (typeof dir !== 'string' || dir === '') throw new InvalidOption('disk.dir', 'the path of a directory', show(dir))
+  checkOption('disk.dir', custom('the path of a directory', value => typeof value === 'string' && value !== ''), dir)
   const syncDirectory = createDirectorySync(dir)
   return {
     publishing: PUBLISHING,

@@ -5,7 +5,7 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { build as buildServer } from '../../../examples/server.js'
-import { bulkRoute, defineContract, publishUnions, type FastifyMultiStatusOptions } from '../../../lib/index.js'
+import { bulkRoute, defineContract, disk, generic, publishUnions, type FastifyMultiStatusOptions } from '../../../lib/index.js'
 import { build } from '../../fixtures/build.js'
 
 /** As much of an OpenAPI document as is looked at here. */
@@ -582,4 +582,26 @@ t.test('in a context with a prefix the page is below that prefix', async t => {
   t.equal(await validity(document), 'valid')
   t.strictSame(Object.keys(document.paths), ['/api/tasks', '/api/tasks/{batchId}', '/api/tasks/{batchId}/events'])
   t.equal((await app.inject('/api/documentation')).statusCode, 200)
+})
+
+t.test('the examples of errors say the limits that are configured', async t => {
+  const app = await build(t, {
+    plugin: {
+      docs: {},
+      maxInFlight: 7,
+      upload: { storage: disk({ dir: t.testdir() }), limits: { files: 5, total: '2kb' } },
+      tasks: { handlers: {}, maxItems: 3, maxQueued: 4 }
+    }
+  })
+  app.route(bulkRoute({ url: '/bulk', contract: generic, item: Type.Object({ id: Type.Integer() }), maxItems: 3, stream: true, handler: () => {} }))
+  await app.ready()
+  const { paths } = app.swagger() as unknown as Document
+  const messageOf = (path: string, status: string, example: string) =>
+    (resultsIn(paths[path]!.post!, status).examples[example]!.value as Error).message
+
+  for (const path of ['/bulk', '/bulk/stream', '/upload']) t.match(messageOf(path, '503', 'busy'), 'at most 7 requests')
+  for (const path of ['/bulk', '/tasks']) t.equal(messageOf(path, '413', 'items'), 'Expected at most 3 items in one request; received 4')
+  t.match(messageOf('/tasks', '503', 'full'), 'at most 4 tasks')
+  t.match(messageOf('/upload', '413', 'items'), 'at most 5 items')
+  t.match(messageOf('/upload', '413', 'total'), 'at most 2048 bytes')
 })

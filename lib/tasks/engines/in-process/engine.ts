@@ -1,6 +1,6 @@
 // The engine that runs tasks in this process, and forgets them with it.
-import { checkMembers, membersOf } from '../../../core/options.js'
-import { checkInteger } from '../../../core/settle/options.js'
+import { Type, type Static } from '@sinclair/typebox'
+import { integer, optional, readOptions } from '../../../core/options.js'
 import { waitAtMost } from '../../../core/settle/timeout.js'
 import { EngineUnavailable, notRun, QueueFull, toFailure } from '../../../errors.js'
 import { createEntry, type Entry } from './batch.js'
@@ -10,14 +10,13 @@ import { createStore, type Store } from './store.js'
 import { createScheduler, type Scheduler } from './scheduler.js'
 
 /** The bounds of what the in-process engine keeps of batches that clients come back for. */
-export interface InProcessOptions {
+export const InProcessOptions = Type.Object({
   /** How many batches are kept at a time; then those go whose results have been read, and then new ones are answered 503. @default 1000 */
-  maxBatches?: number
+  maxBatches: optional(integer(1), { default: 1000 }),
   /** Bytes of all their tasks and results, in JSON; the same holds. @default 67108864 (64 MiB) */
-  maxBytes?: number
-}
-
-const MEMBERS = membersOf<InProcessOptions>({ maxBatches: 1, maxBytes: 1 })
+  maxBytes: optional(integer(1), { default: 64 * 1024 * 1024 })
+})
+export type InProcessOptions = Static<typeof InProcessOptions>
 
 /**
  * Makes the default engine: tasks run in this process, and the batches that it has accepted are lost with it.
@@ -25,10 +24,7 @@ const MEMBERS = membersOf<InProcessOptions>({ maxBatches: 1, maxBytes: 1 })
  * @example await app.register(multiStatus, { tasks: { handlers, engine: inProcess({ maxBatches: 100 }) } })
  */
 export function inProcess (options: InProcessOptions = {}): TaskEngine {
-  checkMembers('inProcess', options, MEMBERS)
-  const { maxBatches = 1000, maxBytes = 64 * 1024 * 1024 } = options
-  checkInteger('inProcess.maxBatches', maxBatches, 1)
-  checkInteger('inProcess.maxBytes', maxBytes, 1)
+  const { maxBatches, maxBytes } = readOptions('inProcess', InProcessOptions, options)
 
   const notifications = createNotifications()
   let inside: Inside | undefined
