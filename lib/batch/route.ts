@@ -1,6 +1,6 @@
 // POST /batch: requests for other routes of the app in, one result each.
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { batch as contract, BatchedRequest } from '../../schemas/index.js'
 import { readPreferences } from '../core/request/preferences.js'
 import { BatchNotRun, InvalidItems } from '../errors.js'
