@@ -182,5 +182,5 @@ function isStream (payload: unknown): payload is StreamLike {
 
 function endStream (stream: StreamLike): void {
   if (stream.destroy !== undefined) stream.destroy()
-  else void stream.cancel?.().catch(() => {})
+  else stream.cancel?.().catch(() => {})
 }
