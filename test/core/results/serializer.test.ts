@@ -238,6 +238,16 @@ t.test("dates, BigInts, documents with toJSON and objects of classes become what
     '{"id":4,"status":"done"},{"id":5,"status":"done"},{"id":6,"status":"done"}]}')
 })
 
+t.test('a result is checked against pattern and length, and no default is made up', async t => {
+  const data = Type.Object({ code: Type.String({ pattern: '^a+$', minLength: 2, maxLength: 5 }), n: Type.Optional(Type.Number({ default: 5 })) })
+  const { response } = await answer(t, [
+    { id: 1, status: 'done', code: 'aaa' }, { id: 2, status: 'done', code: 'a' }, { id: 3, status: 'done', code: 'aab' }, { id: 4, status: 'done', code: 'aa', secret: 1 }
+  ], { contract: contractOf(data) })
+
+  const failure = { status: 'failed', why: 'Invalid result', ...REFUSED }
+  t.strictSame(response.json().results, [{ id: 1, status: 'done', code: 'aaa' }, { id: 2, ...failure }, { id: 3, ...failure }, { id: 4, status: 'done', code: 'aa' }])
+})
+
 t.test('the log says which member does not fit', async t => {
   const { errors } = await answer(t, [{ id: 1, status: 'done', n: '1' }])
   t.match(JSON.stringify(errors), 'its members do not fit the contract: #/n must be number')
