@@ -195,17 +195,17 @@ type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | und
 
 function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: boolean): WriteLine {
   const serialize = serializerOf(contract, reply.server)
-  const book = failureLoggerOf(reply)
+  const logger = failureLoggerOf(reply)
   return (outcome, index, line) => {
     const key = line?.key ?? null
     const failure = line?.failure as FailureDetail | undefined
-    const result = failure === undefined ? formatOutcome(outcome, contract, key, index, book) : contract.fail(key, failure)
+    const result = failure === undefined ? formatOutcome(outcome, contract, key, index, logger) : contract.fail(key, failure)
     let isRefused = false
     const context: SerializeContext = {
       minimal,
       onInvalid (_, found, why) {
         isRefused = true
-        recordFailure(book, toFailure(invalidResult()), invalidResult(why), index, found)
+        recordFailure(logger, toFailure(invalidResult()), invalidResult(why), index, found)
       }
     }
     const { text, failed } = serializeAlone(serialize, result, context)

@@ -150,9 +150,9 @@ function failureLoggerOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: st
   return { log: logOf(batchId), request: null, onItemError }
 }
 
-function failLostTask (book: FailureLogger, index: number, taskId: Key): TaskResult {
+function failLostTask (failureLogger: FailureLogger, index: number, taskId: Key): TaskResult {
   const lost = taskLost('each process that it ran in has died')
-  recordFailure(book, toFailure(lost), lost, index, taskId)
+  recordFailure(failureLogger, toFailure(lost), lost, index, taskId)
   return tasks.fail(taskId, toFailure(lost))
 }
 
@@ -172,9 +172,9 @@ async function record (state: WorkerState, { batchId, index }: TaskJob, result: 
 }
 
 function writeLimited (options: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
-  const book = failureLoggerOf(options, batchId)
-  const text = writeResult({ index, result }, book)
-  return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, book)
+  const failureLogger = failureLoggerOf(options, batchId)
+  const text = writeResult({ index, result }, failureLogger)
+  return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, failureLogger)
 }
 
 /** Stops tasks that have their result from elsewhere, for example because they were cancelled. */
