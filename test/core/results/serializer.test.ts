@@ -230,9 +230,9 @@ t.test("dates, BigInts, documents with toJSON and objects of classes become what
   const { response, errors } = await answer(t, results, { contract: words })
 
   t.strictSame(errors, [])
-  t.equal(response.body, '{"results":[{"id":9007199254740993,"status":"done","n":3,"maybe":7},{"id":3,"status":"failed","why":"x"},' +
-    '{"id":4,"status":"done","n":1,"owner":{"name":"Ada","since":"x"},"maybe":7},' +
-    '{"id":5,"status":"done","n":1152921504606846976,"owner":{"name":"Ada","since":"1970-01-01"},"maybe":7},{"id":6,"status":"done","n":1,"maybe":7}]}')
+  t.equal(response.body, '{"results":[{"id":9007199254740993,"status":"done","n":3},{"id":3,"status":"failed","why":"x"},' +
+    '{"id":4,"status":"done","n":1,"owner":{"name":"Ada","since":"x"}},' +
+    '{"id":5,"status":"done","n":1152921504606846976,"owner":{"name":"Ada","since":"1970-01-01"}},{"id":6,"status":"done","n":1}]}')
   const minimal = await answer(t, results, { contract: words, headers: { prefer: 'return=minimal' } })
   t.equal(minimal.response.body, '{"results":[{"id":9007199254740993,"status":"done"},{"id":3,"status":"failed","why":"x"},' +
     '{"id":4,"status":"done"},{"id":5,"status":"done"},{"id":6,"status":"done"}]}')
