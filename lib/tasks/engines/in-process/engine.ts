@@ -1,7 +1,7 @@
 // The engine that runs tasks in this process, and forgets them with it.
 import { Type, type Static } from '@sinclair/typebox'
 import { integer, optional, readOptions } from '../../../core/options.js'
-import { waitAtMost } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/wait.js'
 import { EngineUnavailable, notRun, QueueFull, toFailure } from '../../../errors.js'
 import { createEntry, type Entry } from './batch.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../../engine.js'
