@@ -76,6 +76,6 @@ function markRoutes (app: FastifyInstance): void {
  * `reply.multiStatus` for every route, and their OpenAPI documentation.
  * @example await app.register(multiStatus, { tasks: { handlers } })
  */
-export const fastifyMultiStatus = fp(plugin, { fastify: '5.x', name: 'fastify-multi-status' })
+export const fastifyMultiStatus: FastifyPluginAsync<FastifyMultiStatusOptions> = fp(plugin, { fastify: '5.x', name: 'fastify-multi-status' })
 
 export default fastifyMultiStatus

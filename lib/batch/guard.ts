@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { PASSENGER } from '../core/request/admission.js'
+import { SUB_REQUEST } from '../core/request/admission.js'
 import { methodNotAllowed, nestedBatch, routeNotAllowed, routeNotFound, streamNotAllowed, type ItemError } from '../errors.js'
 
 /** A route as `batch.allow` sees it. */
@@ -120,7 +120,7 @@ function admit (state: SubRequestState, request: FastifyRequest, reply: FastifyR
   states.set(request, state)
   state.response = reply.raw
   state.refusal = judge(state, request)
-  Object.assign(request.raw, { [PASSENGER]: true })
+  Object.assign(request.raw, { [SUB_REQUEST]: true })
   showConnection(request.raw.socket, state.outer.raw.socket)
   reply.raw.once('finish', state.onFinish)
   // A route that writes after the end would otherwise end the process.

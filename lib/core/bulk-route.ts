@@ -152,7 +152,7 @@ async function settleBatch<I extends TSchema> (
   reply: FastifyReply, { total, items, places, keys, invalid }: Batch, { contract, how, perform }: Work<I>
 ): Promise<unknown[]> {
   const { request } = reply
-  const book = failureLoggerOf(reply)
+  const logger = failureLoggerOf(reply)
   const results = new Array<unknown>(total)
   for (const [place, failure] of invalid) results[place] = contract.fail(keys[place]!, failure)
   await settleSource<Static<I>, unknown, ItemContext>({
@@ -163,7 +163,7 @@ async function settleBatch<I extends TSchema> (
     options: { ...how, signal: reply.batchSignal() },
     deliver (outcome, index) {
       const place = places[index]!
-      results[place] = formatOutcome(outcome, contract, keys[place]!, place, book)
+      results[place] = formatOutcome(outcome, contract, keys[place]!, place, logger)
     }
   })
   return results

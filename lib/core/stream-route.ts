@@ -8,7 +8,6 @@ import { chargeLine } from './request/rate-limit.js'
 import { compileKeyRules } from './items/keys.js'
 import { createCompiler, createExampleCompiler } from './items/validator.js'
 import { settleSource } from './settle/pool.js'
-import { createPairMap } from './pair-map.js'
 import { setPreferenceAppliedHeader, readPreferences, setVaryHeader } from './request/preferences.js'
 import { batchOf, beginReport, endReport, reportItem, wantsItem } from './results/report.js'
 import { formatOutcome } from './results/assemble.js'
@@ -91,17 +90,18 @@ export function prepareStreamRoute (app: FastifyInstance, route: RouteOptions, s
     const { contract, item, limits: { maxLineBytes } } = settings
     const compile = createCompiler(app)
     route.schema = documentStream(given, contract, { item, maxLineBytes, maxInFlight, compile: createExampleCompiler(app) })
-    rules.set(settings, app, {
+    const ofApp = rules.get(app) ?? new WeakMap<StreamSettings, LineRules>()
+    rules.set(app, ofApp.set(settings, {
       ...compileKeyRules(settings.contract, compile),
       validateItem: compile(settings.item),
       parse: createParser(app)
-    })
+    }))
     serializerOf(settings.contract, app)
   })
 }
 
 /** Compiled when the app is ready, for every context that has the route, as each may have shared schemas of its own. */
-const rules = createPairMap<StreamSettings, FastifyInstance, LineRules>()
+const rules = new WeakMap<FastifyInstance, WeakMap<StreamSettings, LineRules>>()
 
 /** Takes and refuses in a line what the app takes and refuses in a body of JSON, as members called `__proto__`. */
 function createParser (app: FastifyInstance): (line: string) => unknown {
@@ -126,7 +126,7 @@ function handleStream (request: FastifyRequest, reply: FastifyReply, settings: S
   if (minimal) setPreferenceAppliedHeader(reply, 'return=minimal')
 
   // Without a body, no parser has been asked.
-  const source = readLines(request.body as Readable | undefined ?? Readable.from([]), rules.get(settings, request.server)!, settings.limits, err => {
+  const source = readLines(request.body as Readable | undefined ?? Readable.from([]), rules.get(request.server)!.get(settings)!, settings.limits, err => {
     request.log.info({ err }, 'the stream was not read to its end')
   })
   const output = createOutput()
@@ -195,17 +195,17 @@ type WriteLine = (outcome: Outcome<unknown>, index: number, line: LineItem | und
 
 function createLineWriter (reply: FastifyReply, contract: AnyContract, minimal: boolean): WriteLine {
   const serialize = serializerOf(contract, reply.server)
-  const book = failureLoggerOf(reply)
+  const logger = failureLoggerOf(reply)
   return (outcome, index, line) => {
     const key = line?.key ?? null
     const failure = line?.failure as FailureDetail | undefined
-    const result = failure === undefined ? formatOutcome(outcome, contract, key, index, book) : contract.fail(key, failure)
+    const result = failure === undefined ? formatOutcome(outcome, contract, key, index, logger) : contract.fail(key, failure)
     let isRefused = false
     const context: SerializeContext = {
       minimal,
       onInvalid (_, found, why) {
         isRefused = true
-        recordFailure(book, toFailure(invalidResult()), invalidResult(why), index, found)
+        recordFailure(logger, toFailure(invalidResult()), invalidResult(why), index, found)
       }
     }
     const { text, failed } = serializeAlone(serialize, result, context)

@@ -17,19 +17,19 @@ const serialize = serializerOf(tasks)
  * The result as the answer would have it. One that JSON cannot hold, as a BigInt or a cycle, becomes a failure that says
  * `INVALID_RESULT`, and is noted; so this is to be asked before a result is counted.
  */
-export function writeResult ({ index, result }: PlacedResult, book: FailureLogger): ResultText {
+export function writeResult ({ index, result }: PlacedResult, logger: FailureLogger): ResultText {
   const key = result.taskId as Key
   const { text, failed } = serializeAlone(serialize, result, {
-    onInvalid: (_, _key, why) => recordFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
+    onInvalid: (_, _key, why) => recordFailure(logger, toFailure(invalidResult()), invalidResult(why), index, key)
   })
   return { json: text, failed }
 }
 
 /** What takes the place of a result for which there is no room. */
-export function writeTooLarge ({ index, result }: PlacedResult, book: FailureLogger): ResultText {
+export function writeTooLarge ({ index, result }: PlacedResult, logger: FailureLogger): ResultText {
   const [key, reason] = [result.taskId as Key, resultTooLarge()]
-  recordFailure(book, toFailure(reason), reason, index, key)
-  return writeResult({ index, result: tasks.fail(key, toFailure(reason)) }, book)
+  recordFailure(logger, toFailure(reason), reason, index, key)
+  return writeResult({ index, result: tasks.fail(key, toFailure(reason)) }, logger)
 }
 
 /** @param json what {@link writeResult} has written */

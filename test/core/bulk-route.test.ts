@@ -1,15 +1,14 @@
 // bulkRoute: items run one by one, bounded and timed, until the client is gone or the app closes.
 import { setTimeout } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify from 'fastify'
 import t from 'tap'
 import { bulkRoute, ItemError, type ItemContext } from '../../lib/index.js'
 import { type LogLine } from '../fixtures/build.js'
 import { buildJobs, contract, Job, type JobsOptions, vocabulary } from '../fixtures/jobs.js'
+import { post } from '../fixtures/post.js'
 
 const jobs = (...ids: (number | string)[]) => ids.map(id => ({ id, n: Number(id) }))
-const post = (app: FastifyInstance, payload: object, headers: Record<string, string> = {}) =>
-  app.inject({ method: 'POST', url: '/jobs', payload, headers })
 const done = (id: unknown, n: number) => ({ id, status: 'done', n })
 const failed = (id: unknown, why: string, code: string, statusCode: number, retryable: boolean) =>
   ({ id, status: 'failed', why, code, statusCode, retryable })
@@ -25,7 +24,7 @@ t.test('every item has its own result, whatever became of it', async t => {
     return { n: n * 10 }
   }, { timeout: 20 }, { onLog: line => { if (line.level >= 50) errors.push(line) } })
 
-  const response = await post(app, [...jobs(1, 2, 3, 4), { id: 5 }, ...jobs(6)])
+  const response = await post(app, '/jobs', [...jobs(1, 2, 3, 4), { id: 5 }, ...jobs(6)])
 
   t.equal(response.statusCode, 207)
   t.equal(response.headers['multi-status'], 'total=6, succeeded=2, failed=4')
@@ -53,7 +52,7 @@ t.test('a handler is told the place, the key and the attempt, and logs with them
     return { n }
   }, { retries: 1, backoff: 0, concurrency: 1 }, { onLog: line => { if (line.msg === 'here') lines.push(line) } })
 
-  const response = await post(app, [{ id: 1 }, { id: 'b', n: 5 }])
+  const response = await post(app, '/jobs', [{ id: 1 }, { id: 'b', n: 5 }])
 
   t.strictSame(response.json().jobs[1], done('b', 5))
   t.strictSame(contexts, [{ index: 1, key: 'b', attempt: 1 }, { index: 1, key: 'b', attempt: 2 }])
@@ -71,7 +70,7 @@ t.test('no more items run at a time than concurrency allows, 16 unless it says o
       return { n }
     }, { concurrency })
 
-    const response = await post(app, jobs(...Array(40).keys()))
+    const response = await post(app, '/jobs', jobs(...Array(40).keys()))
     t.strictSame(response.json().jobs, [...Array(40).keys()].map(n => done(n, n)))
     t.equal(most, expected)
   }
@@ -80,7 +79,7 @@ t.test('no more items run at a time than concurrency allows, 16 unless it says o
 t.test('after stopAfter failures nothing more is started', async t => {
   const app = await buildJobs(t, () => { throw new ItemError('No') }, { concurrency: 1, stopAfter: 2 })
 
-  t.strictSame((await post(app, jobs(1, 2, 3, 4))).json().jobs.map((one: { code: string }) => one.code), ['ITEM_FAILED', 'ITEM_FAILED', 'NOT_RUN', 'NOT_RUN'])
+  t.strictSame((await post(app, '/jobs', jobs(1, 2, 3, 4))).json().jobs.map((one: { code: string }) => one.code), ['ITEM_FAILED', 'ITEM_FAILED', 'NOT_RUN', 'NOT_RUN'])
 })
 
 t.test('a handler that throws or returns anything at all costs no other item', async t => {
@@ -94,13 +93,13 @@ t.test('a handler that throws or returns anything at all costs no other item', a
   })
   const ids = [...anything.keys()]
 
-  const answer = await post(thrown, jobs(...ids, 99))
+  const answer = await post(thrown, '/jobs', jobs(...ids, 99))
   t.equal(answer.statusCode, 207)
   t.strictSame(answer.json().jobs, [...ids.map(internal), done(99, 99)])
   t.notMatch(answer.body, 'secret')
 
   const returned = await buildJobs(t, (async ({ n }) => n < anything.length ? anything[n] : { n }) as JobsOptions['handler'])
-  const second = await post(returned, jobs(...ids, 99))
+  const second = await post(returned, '/jobs', jobs(...ids, 99))
   t.equal(second.statusCode, 207)
   // What a promise cannot be resolved with has been thrown, and an error is one also when it is returned.
   const isError = (one: unknown) => one === revocable.proxy || one instanceof Error
@@ -112,28 +111,28 @@ t.test('a handler that throws or returns anything at all costs no other item', a
 
 t.test('what a handler returns belongs to its own item, also when it has the key of another in it', async t => {
   const app = await buildJobs(t, ({ id, n }) => ({ id: 3 - Number(id), n }))
-  t.strictSame((await post(app, jobs(1, 2))).json().jobs, [done(1, 1), done(2, 2)])
+  t.strictSame((await post(app, '/jobs', jobs(1, 2))).json().jobs, [done(1, 1), done(2, 2)])
 })
 
 t.test('the items can be in a member of the body', async t => {
   const app = await buildJobs(t, ({ n }) => ({ n }), { itemsIn: 'work', maxItems: 2 })
 
-  t.strictSame((await post(app, { work: jobs(1, 2) })).json(), { jobs: [done(1, 1), done(2, 2)] })
-  t.equal((await post(app, { work: jobs(1, 2, 3) })).statusCode, 413)
-  t.equal((await post(app, jobs(1))).statusCode, 400)
-  t.equal((await post(app, { work: [] })).statusCode, 400)
+  t.strictSame((await post(app, '/jobs', { work: jobs(1, 2) })).json(), { jobs: [done(1, 1), done(2, 2)] })
+  t.equal((await post(app, '/jobs', { work: jobs(1, 2, 3) })).statusCode, 413)
+  t.equal((await post(app, '/jobs', jobs(1))).statusCode, 400)
+  t.equal((await post(app, '/jobs', { work: [] })).statusCode, 400)
 })
 
 t.test('preferences are honoured: strict refuses before anything runs, minimal leaves key and status', async t => {
   const ran: unknown[] = []
   const app = await buildJobs(t, ({ id, n }) => { ran.push(id); return { n } })
 
-  const refused = await post(app, [...jobs(1), { id: 2 }], { prefer: 'handling=strict, return=minimal' })
+  const refused = await post(app, '/jobs', [...jobs(1), { id: 2 }], { prefer: 'handling=strict, return=minimal' })
   t.equal(refused.statusCode, 422)
   t.strictSame(refused.json().errors, [{ pointer: '#/1/n', detail: "must have required property 'n'" }])
   t.strictSame(ran, [])
 
-  const minimal = await post(app, jobs(1, 2), { prefer: 'handling=strict, return=minimal' })
+  const minimal = await post(app, '/jobs', jobs(1, 2), { prefer: 'handling=strict, return=minimal' })
   t.equal(minimal.statusCode, 207)
   t.equal(minimal.headers['preference-applied'], 'handling=strict, return=minimal')
   t.equal(minimal.headers.vary, 'Prefer')
@@ -142,11 +141,11 @@ t.test('preferences are honoured: strict refuses before anything runs, minimal l
 
 t.test('a route may have its own status policy', async t => {
   const collapsing = await buildJobs(t, ({ n }) => ({ n }), { status: 'collapse' })
-  t.equal((await post(collapsing, jobs(1))).statusCode, 200)
-  t.equal((await post(collapsing, [{ id: 1 }])).statusCode, 207)
+  t.equal((await post(collapsing, '/jobs', jobs(1))).statusCode, 200)
+  t.equal((await post(collapsing, '/jobs', [{ id: 1 }])).statusCode, 207)
 
   const plain = await buildJobs(t, ({ n }) => ({ n }), { status: 'multi-status' }, { plugin: { status: 'collapse' } })
-  t.equal((await post(plain, jobs(1))).statusCode, 207)
+  t.equal((await post(plain, '/jobs', jobs(1))).statusCode, 207)
 })
 
 t.test("Fastify's own route options stay, and may add to the schema", async t => {
@@ -205,7 +204,7 @@ t.test('an app without the plugin says that it is missing', async t => {
   t.teardown(() => app.close())
   app.route(bulkRoute({ url: '/jobs', contract, item: Job, handler: ({ n }) => ({ n }) }))
 
-  const response = await post(app, jobs(1))
+  const response = await post(app, '/jobs', jobs(1))
 
   t.equal(response.statusCode, 500)
   t.match(response.json(), { code: 'FST_MULTI_STATUS_NOT_REGISTERED', message: 'The bulk route /jobs needs fastify-multi-status; register the plugin before the route' })

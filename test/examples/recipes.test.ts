@@ -9,14 +9,13 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import { initTRPC, TRPCError } from '@trpc/server'
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
 import express, { type ErrorRequestHandler } from 'express'
-import type { FastifyInstance } from 'fastify'
+
 import multer from 'multer'
 import t from 'tap'
 import type { Document } from '../fixtures/openapi.js'
+import { post } from '../fixtures/post.js'
 import { runSnippet } from '../fixtures/readme.js'
 import { FORM, filePart, form } from '../fixtures/upload.js'
-
-const post = (app: FastifyInstance, url: string, payload: object, headers: Record<string, string> = {}) => app.inject({ method: 'POST', url, payload, headers })
 
 t.test('authorization: refuses strangers, and shows a batch only to its owner', async t => {
   const app = await runSnippet(t, 'authorization')

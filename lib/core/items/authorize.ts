@@ -66,11 +66,11 @@ export async function expectAllAllowed<T> (
   const { request } = reply
   const outcomes = await settle(items as T[], (item, { index }) =>
     checkAccess(authorize, item, { request, key: keys[places[index]!]!, index: places[index]! }), how)
-  const book = failureLoggerOf(reply)
+  const logger = failureLoggerOf(reply)
   const errors = outcomes.flatMap((outcome, index) => {
     if (outcome.status === 'fulfilled') return []
     const [place, failure] = [places[index]!, toFailure(outcome.reason)]
-    recordFailure(book, failure, outcome.reason, place, keys[place]!)
+    recordFailure(logger, failure, outcome.reason, place, keys[place]!)
     return [{ pointer: `${pointerTo('', member)}/${place}`, detail: failure.message }]
   })
   if (errors.length > 0) throw Object.assign(new InvalidItems(errors.length, total), { errors })

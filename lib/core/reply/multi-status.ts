@@ -82,10 +82,10 @@ function answer (
   const keys = options.keys ?? moved?.map(place => batch!.keys[place]!) ?? (batch === undefined ? [] : keysOfValid(batch))
   const inOrder = (isBroken || given.length === keys.length) && followItems(given, keys, words.key)
   const items = { keys: inOrder ? keys : [], places: moved ?? batch?.places }
-  const book = failureLoggerOf(reply)
-  const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, book, moved)
-  if (!areMany(given)) return sendResults(reply, assemble(formatResults(given, words, items, book)), terms)
-  return formatInSlices(given, words, items, book).then(worded => sendResults(reply, assemble(worded), terms))
+  const logger = failureLoggerOf(reply)
+  const assemble = (worded: unknown[]) => batch === undefined ? worded : assembleResults(worded, batch, words, inOrder, logger, moved)
+  if (!areMany(given)) return sendResults(reply, assemble(formatResults(given, words, items, logger)), terms)
+  return formatInSlices(given, words, items, logger).then(worded => sendResults(reply, assemble(worded), terms))
 }
 
 function sendResults (reply: FastifyReply, results: readonly unknown[], { contract, keys, status }: Terms): FastifyReply {
@@ -138,7 +138,7 @@ function serialize (reply: FastifyReply, payload: unknown, plan: Plan): string |
 function makeResults (
   reply: FastifyReply, results: readonly unknown[], frame: Frame, { contract, keys, status, minimal }: Plan
 ): string | Readable {
-  const book = failureLoggerOf(reply)
+  const logger = failureLoggerOf(reply)
   let refused: Set<number> | undefined
   const serialization = serializerOf(contract, reply.server)(results, {
     minimal,
@@ -146,7 +146,7 @@ function makeResults (
     onInvalid (index, key, why) {
       refused ??= new Set()
       refused.add(index)
-      recordFailure(book, toFailure(invalidResult()), invalidResult(why), index, key)
+      recordFailure(logger, toFailure(invalidResult()), invalidResult(why), index, key)
     }
   })
   return makeBody(reply, serialization, frame, () => {

@@ -6,8 +6,8 @@ import { stopReading } from './unread-body.js'
 /** The `Retry-After` of a refused request, in seconds. */
 const RETRY_AFTER = 1
 
-/** A member of requests that travel in another one, which has been admitted for them. */
-export const PASSENGER = Symbol('fastify-multi-status.passenger')
+/** Marks the raw requests of a batch. The batch has been admitted for them. */
+export const SUB_REQUEST = Symbol('fastify-multi-status.sub-request')
 
 /**
  * Admits bulk requests and streams while fewer than `max` are in progress. A request is in progress until its response is
@@ -16,7 +16,7 @@ export const PASSENGER = Symbol('fastify-multi-status.passenger')
 export function createAdmission (max: number): Admit {
   let count = 0
   return ({ multiStatus, multiStatusStream }, request, reply) => {
-    if ((multiStatus ?? multiStatusStream) === undefined || PASSENGER in request.raw || reply.raw.destroyed) return undefined
+    if ((multiStatus ?? multiStatusStream) === undefined || SUB_REQUEST in request.raw || reply.raw.destroyed) return undefined
     if (count >= max) {
       reply.header('retry-after', RETRY_AFTER)
       stopReading(request, reply)

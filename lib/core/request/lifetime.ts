@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { notRun } from '../../errors.js'
-import { waitAtMost } from '../settle/timeout.js'
+import { waitAtMost } from '../settle/wait.js'
 
 /** The batches in progress of one app. */
 export interface Lifetime {

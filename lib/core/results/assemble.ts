@@ -22,8 +22,8 @@ export interface Items {
  * @param given results, or the outcomes of `settle` or `Promise.allSettled`
  * @param items what each of them is for
  */
-export function formatResults (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureLogger): unknown[] {
-  const word = formatterOf(contract, items, book)
+export function formatResults (given: readonly unknown[], contract: AnyContract, items: Items, logger: FailureLogger): unknown[] {
+  const word = formatterOf(contract, items, logger)
   // Not map, which would leave holes as they are and make another of whatever kind of array it is given.
   const worded = new Array<unknown>(given.length)
   for (let index = 0; index < given.length; index++) worded[index] = word(given[index], index)
@@ -34,8 +34,8 @@ export function formatResults (given: readonly unknown[], contract: AnyContract,
 const SOME = 10_000
 
 /** Does what {@link formatResults} does, and lets others have their turn of the event loop in between. */
-export async function formatInSlices (given: readonly unknown[], contract: AnyContract, items: Items, book: FailureLogger): Promise<unknown[]> {
-  const word = formatterOf(contract, items, book)
+export async function formatInSlices (given: readonly unknown[], contract: AnyContract, items: Items, logger: FailureLogger): Promise<unknown[]> {
+  const word = formatterOf(contract, items, logger)
   const worded = new Array<unknown>(given.length)
   for (let index = 0; index < given.length; index++) {
     worded[index] = word(given[index], index)
@@ -44,8 +44,8 @@ export async function formatInSlices (given: readonly unknown[], contract: AnyCo
   return worded
 }
 
-function formatterOf (contract: AnyContract, { keys, places }: Items, book: FailureLogger): (one: unknown, index: number) => unknown {
-  return (one, index) => formatOne(one, contract, keys[index] ?? null, places?.[index] ?? index, book)
+function formatterOf (contract: AnyContract, { keys, places }: Items, logger: FailureLogger): (one: unknown, index: number) => unknown {
+  return (one, index) => formatOne(one, contract, keys[index] ?? null, places?.[index] ?? index, logger)
 }
 
 /** Whether so many are to be worded in turns. */
@@ -54,18 +54,18 @@ export function areMany (given: readonly unknown[]): boolean {
 }
 
 /** Words one outcome, where it is one. */
-function formatOne (one: unknown, contract: AnyContract, key: Key | null, place: number, book: FailureLogger): unknown {
-  return mayBeOutcome(one) ? formatOutcome(one, contract, key, place, book) : one
+function formatOne (one: unknown, contract: AnyContract, key: Key | null, place: number, logger: FailureLogger): unknown {
+  return mayBeOutcome(one) ? formatOutcome(one, contract, key, place, logger) : one
 }
 
 /** Words one outcome; what cannot be read is left as it is, for the serializer to refuse. */
-export function formatOutcome (outcome: Outcome, contract: AnyContract, key: Key | null, place: number, book: FailureLogger): unknown {
+export function formatOutcome (outcome: Outcome, contract: AnyContract, key: Key | null, place: number, logger: FailureLogger): unknown {
   try {
     // An error that is returned, as by `catch(error => error)`, is none the less one.
     if (outcome.status === 'fulfilled' && !(outcome.value instanceof Error)) return formatSuccess(outcome.value, contract, key)
     const reason: unknown = outcome.status === 'fulfilled' ? outcome.value : outcome.reason
     const failure = toFailure(reason)
-    recordFailure(book, failure, reason, place, key)
+    recordFailure(logger, failure, reason, place, key)
     return contract.fail(key, failure)
   } catch {
     return outcome
@@ -145,17 +145,17 @@ function mayBeOutcome (one: unknown): one is Outcome {
  * @param moved the places that the results then are for, where that is another order
  */
 export function assembleResults (
-  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, book: FailureLogger, moved?: readonly number[]
+  results: readonly unknown[], batch: Batch, contract: AnyContract, inOrder: boolean, logger: FailureLogger, moved?: readonly number[]
 ): readonly unknown[] {
   if (inOrder && moved === undefined && batch.invalid.size === 0 && results.length === batch.total) return results
   const inPlace = moved && new Map(results.map((one, index) => [moved[index], one]))
-  const found = inOrder ? inPlace : matchByKey(results, batch, contract.key, book)
+  const found = inOrder ? inPlace : matchByKey(results, batch, contract.key, logger)
   let next = 0
   return batch.keys.map((key, place) => {
     const failure = batch.invalid.get(place)
     if (failure !== undefined) return contract.fail(key, failure)
     if (found?.has(place) ?? next < results.length) return found === undefined ? results[next++] : found.get(place)
-    return missing(contract, place, key, book)
+    return missing(contract, place, key, logger)
   })
 }
 
@@ -170,9 +170,9 @@ function matchByKey (
   return new Map(known.reverse().map(one => [placeOf.get(readKey(one, name)), one]))
 }
 
-function missing (contract: AnyContract, place: number, key: Key | null, book: FailureLogger): object {
+function missing (contract: AnyContract, place: number, key: Key | null, logger: FailureLogger): object {
   const reason = invalidResult('the handler gave none for this item')
-  recordFailure(book, toFailure(reason), reason, place, key)
+  recordFailure(logger, toFailure(reason), reason, place, key)
   return contract.fail(key, toFailure(reason))
 }
 

@@ -123,14 +123,31 @@ class SlowWay {
 type Write = (value: unknown) => string
 
 function compileWriter (schema: object, shared: SharedSchemas): Write {
-  const safe = JSON.parse(JSON.stringify({ schema, shared }, leaveOutAdditionalItems)) as { schema: object, shared: SharedSchemas }
-  const compile = SerializerSelector()(safe.shared, { ajv: { validateFormats: false } })
-  return compile({ schema: safe.schema, method: '', url: '', httpStatus: '' })
+  const compile = SerializerSelector()(mapValues(shared, withoutDefaults), { ajv: { validateFormats: false, strict: false } })
+  return compile({ schema: withoutDefaults(schema), method: '', url: '', httpStatus: '' } as never) as Write
 }
 
-/** Fastify's serializer writes all that is in the items behind a tuple; without this keyword it refuses them. */
-function leaveOutAdditionalItems (this: { items?: unknown }, keyword: string, value: unknown): unknown {
-  return keyword === 'additionalItems' && Array.isArray(this.items) ? undefined : value
+/** Keywords whose value is data, and keywords whose value has schemas by name. */
+const DATA = ['const', 'enum', 'examples']
+const BY_NAME = ['properties', 'patternProperties', 'definitions', '$defs', 'dependencies']
+
+/**
+ * A schema for Fastify's serializer. Without defaults, because it would send them for members that the result does not
+ * have. Without `additionalItems` behind a tuple, because it would send undeclared members there; so it refuses such items.
+ */
+function withoutDefaults (schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withoutDefaults)
+  if (typeof schema !== 'object' || schema === null) return schema
+  const isTuple = Array.isArray((schema as { items?: unknown }).items)
+  const kept = Object.entries(schema).filter(([keyword]) => keyword !== 'default' && !(isTuple && keyword === 'additionalItems'))
+  return Object.fromEntries(kept.map(([keyword, value]) => {
+    if (DATA.includes(keyword)) return [keyword, value]
+    return [keyword, BY_NAME.includes(keyword) ? mapValues(value as object, withoutDefaults) : withoutDefaults(value)]
+  }))
+}
+
+function mapValues (object: object, map: (value: unknown) => unknown): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, map(value)]))
 }
 
 /**
@@ -138,8 +155,6 @@ function leaveOutAdditionalItems (this: { items?: unknown }, keyword: string, va
  * an Error and a number of a text.
  */
 function saysTheSame (written: unknown, value: unknown): boolean {
-  // It has written the default of the schema.
-  if (value === undefined) return true
   // In the format that the schema names.
   if (value instanceof Date) return typeof written === 'string'
   if (typeof value === 'bigint') return String(value) === written || Number(value) === written

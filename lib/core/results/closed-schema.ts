@@ -1,5 +1,5 @@
 // Closes a JSON schema: makes the TypeBox schema of it that no value with an undeclared member fits.
-import { Type, type TProperties, type TSchema } from '@sinclair/typebox'
+import { Kind, Type, type TProperties, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 
 /** As much of a schema as is looked at here. */
@@ -102,7 +102,11 @@ function closeObject ({ required = [], properties = {}, patternProperties = {}, 
 
 /** A member that can be anything must still be there. */
 function closeRequired (member: TSchema): TSchema {
-  return Value.Check(member, undefined) ? Type.Intersect([member, Type.Not(Type.Undefined())]) : member
+  return acceptsUndefined(member) ? Type.Intersect([member, Type.Not(Type.Undefined())]) : member
+}
+
+function acceptsUndefined ({ [Kind]: kind, anyOf = [] }: TSchema): boolean {
+  return kind === 'Unknown' || (kind === 'Union' && (anyOf as TSchema[]).some(acceptsUndefined))
 }
 
 /** TypeBox matches names without the flag for Unicode. */

@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { waitAtMost } from '../../core/settle/timeout.js'
+import { waitAtMost } from '../../core/settle/wait.js'
 import { TooManyFollowers } from '../../errors.js'
 import { findBatch } from './access.js'
 import { followSchema } from '../openapi.js'

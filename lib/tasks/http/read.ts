@@ -5,9 +5,9 @@ import type { StatusPolicy } from '../../core/reply/multi-status.js'
 import { REPORTED } from '../../core/results/report.js'
 import { BatchExpired } from '../../errors.js'
 import { findBatch } from './access.js'
-import type { BatchInfo } from '../engine.js'
 import { documentCancel, documentRead } from '../openapi.js'
 import { pollUntil } from './poll.js'
+import { answerProgress, pathOf } from './run.js'
 import type { TasksSettings } from '../options.js'
 
 /** These results were reported when the batch ended. */
@@ -46,27 +46,7 @@ async function cancelBatch (request: FastifyRequest, reply: FastifyReply, settin
   return answerProgress(reply, await findBatch(request, settings))
 }
 
-/** The largest `Retry-After`, in seconds. */
-const MAX_RETRY_AFTER = 60
-
-/** Answers 202 with the progress. `Retry-After` is an estimate of when the batch ends at its present speed. */
-export function answerProgress (reply: FastifyReply, { batchId, summary, createdAt }: BatchInfo): FastifyReply {
-  const { total, pending } = summary
-  const estimate = (Date.now() - createdAt) / 1000 * pending / Math.max(1, total - pending)
-  const seconds = Math.min(MAX_RETRY_AFTER, Math.max(1, Math.ceil(estimate)))
-  return reply.code(202).header('retry-after', seconds).send({ batchId, summary })
-}
-
 /** Answers 207 with the results of a batch that another request has submitted. */
 export function answerResults (reply: FastifyReply, results: readonly TaskResult[]): FastifyReply {
   return reply.multiStatus(results, { contract: tasks, keys: results.map(({ taskId }) => taskId) })
-}
-
-/**
- * The path of a request as the client wrote it, without query and without a slash at its end. It begins with exactly
- * one slash, because `//host/path` names another host (RFC 3986 section 4.2).
- */
-export function pathOf ({ originalUrl }: FastifyRequest): string {
-  const path = originalUrl.split('?', 1)[0]!
-  return path.replace(/^(?:https?:\/\/[^/]*)?\/*/i, '/').replace(/\/$/, '')
 }

@@ -8,11 +8,10 @@ import { detachedBatchOf, type ReportedBatch } from '../../core/results/report.j
 import { reportResults } from '../../core/results/report.js'
 import { invalidItemDetail, taskLost, toFailure } from '../../errors.js'
 import { documentRun } from '../openapi.js'
-import type { BatchEnd, NewBatch, TaskEngine } from '../engine.js'
+import type { BatchEnd, BatchInfo, NewBatch, TaskEngine } from '../engine.js'
 import { pollUntil } from './poll.js'
 import type { TasksSettings } from '../options.js'
 import { ownerOf } from './access.js'
-import { answerProgress, pathOf } from './read.js'
 import type { Task } from '../run-task.js'
 import { submit } from '../engine-calls.js'
 
@@ -73,6 +72,26 @@ async function runLater (request: FastifyRequest, reply: FastifyReply, settings:
   const nothingYet = { batchId, createdAt: Date.now(), summary: { total, succeeded: 0, failed: 0, pending: total } }
   const info = await engine.find(batchId).catch(() => undefined)
   return answerProgress(reply, typeof info === 'object' ? info : nothingYet)
+}
+
+/** The largest `Retry-After`, in seconds. */
+const MAX_RETRY_AFTER = 60
+
+/** Answers 202 with the progress. `Retry-After` is an estimate of when the batch ends at its present speed. */
+export function answerProgress (reply: FastifyReply, { batchId, summary, createdAt }: BatchInfo): FastifyReply {
+  const { total, pending } = summary
+  const estimate = (Date.now() - createdAt) / 1000 * pending / Math.max(1, total - pending)
+  const seconds = Math.min(MAX_RETRY_AFTER, Math.max(1, Math.ceil(estimate)))
+  return reply.code(202).header('retry-after', seconds).send({ batchId, summary })
+}
+
+/**
+ * The path of a request as the client wrote it, without query and without a slash at its end. It begins with exactly
+ * one slash, because `//host/path` names another host (RFC 3986 section 4.2).
+ */
+export function pathOf ({ originalUrl }: FastifyRequest): string {
+  const path = originalUrl.split('?', 1)[0]!
+  return path.replace(/^(?:https?:\/\/[^/]*)?\/*/i, '/').replace(/\/$/, '')
 }
 
 /** Reports a batch at its end, unless it is answered with its results, which reports it as well. */

@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { bulkRoute, generic, ItemError, type Authorize, type ItemAccess } from '../../../lib/index.js'
 import { build, type LogLine } from '../../fixtures/build.js'
+import { post } from '../../fixtures/post.js'
 
 const Item = Type.Object({ id: Type.Integer() })
 
@@ -17,7 +18,6 @@ async function buildItems (t: Test, authorize: Authorize<{ id: number }>, option
 }
 
 const ids = (...all: unknown[]) => all.map(id => ({ id }))
-const post = (app: FastifyInstance, payload: object, headers = {}) => app.inject({ method: 'POST', url: '/items', payload, headers })
 const postLines = async (app: FastifyInstance, all: object[]) => {
   const payload = all.map(one => JSON.stringify(one)).join('\n')
   const { body } = await app.inject({ method: 'POST', url: '/items/stream', headers: { 'content-type': 'application/x-ndjson' }, payload })
@@ -30,7 +30,7 @@ t.test('fails only the forbidden item, with 403, in JSON and in a stream', async
   for (const authorize of ways) {
     const { app, ran } = await buildItems(t, authorize, { concurrency: 1 })
     const expected = [{ id: 1, status: 'success' }, { id: 2, ...FORBIDDEN }, { id: 3, status: 'success' }]
-    t.strictSame((await post(app, ids(1, 2, 3))).json().results, expected)
+    t.strictSame((await post(app, '/items', ids(1, 2, 3))).json().results, expected)
     t.strictSame(await postLines(app, ids(1, 2, 3)), expected)
     t.strictSame(ran, [1, 3, 1, 3])
   }
@@ -39,7 +39,7 @@ t.test('fails only the forbidden item, with 403, in JSON and in a stream', async
 t.test('passes each valid item with its key, index and request to authorize', async t => {
   const asked: [unknown, ItemAccess][] = []
   const { app } = await buildItems(t, (item, access) => { asked.push([item, access]); return true })
-  await post(app, ids('x', 7))
+  await post(app, '/items', ids('x', 7))
   t.match(asked, [[{ id: 7 }, { key: 7, index: 1, request: { url: '/items' } }]])
   t.equal(asked.length, 1)
 })
@@ -49,7 +49,7 @@ t.test('shows the message of an ItemError, and masks any other error', async t =
     if (id === 1) throw new ItemError('Not yours', { code: 'NOT_YOURS', statusCode: 403 })
     throw new Error('secret')
   })
-  t.strictSame((await post(app, ids(1, 2))).json().results, [
+  t.strictSame((await post(app, '/items', ids(1, 2))).json().results, [
     { id: 1, status: 'error', message: 'Not yours', code: 'NOT_YOURS', statusCode: 403, retryable: false },
     { id: 2, status: 'error', message: 'Internal error', code: 'INTERNAL_ERROR', statusCode: 500, retryable: false }
   ])
@@ -60,7 +60,7 @@ t.test('shows the message of an ItemError, and masks any other error', async t =
 t.test('does not run an item that is authorized after its timeout', async t => {
   let late: Promise<boolean> | undefined
   const { app, ran } = await buildItems(t, () => (late = setTimeout(40, true)), { timeout: 5 })
-  t.match((await post(app, ids(1))).json().results, [{ code: 'TIMEOUT' }])
+  t.match((await post(app, '/items', ids(1))).json().results, [{ code: 'TIMEOUT' }])
   await late
   await setTimeout(0)
   t.strictSame(ran, [])
@@ -69,12 +69,12 @@ t.test('does not run an item that is authorized after its timeout', async t => {
 t.test('refuses the whole batch for a forbidden item with handling=strict', async t => {
   const { app, ran } = await buildItems(t, async ({ id }) => id !== 2)
   const strict = { prefer: 'handling=strict' }
-  const response = await post(app, ids(1, 2, 3), strict)
+  const response = await post(app, '/items', ids(1, 2, 3), strict)
   t.equal(response.statusCode, 422)
   t.match(response.json(), { code: 'FST_MULTI_STATUS_INVALID_ITEMS', errors: [{ pointer: '#/1', detail: 'Forbidden' }] })
   t.strictSame(ran, [])
 
-  t.equal((await post(app, ids(1, 3), strict)).statusCode, 207)
+  t.equal((await post(app, '/items', ids(1, 3), strict)).statusCode, 207)
   t.strictSame(ran, [1, 3])
 })
 

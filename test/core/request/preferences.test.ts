@@ -1,9 +1,9 @@
 // The Prefer header (RFC 7240) and the headers that answer it.
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { bulkRoute, defineContract } from '../../../lib/index.js'
 import { build } from '../../fixtures/build.js'
+import { post } from '../../fixtures/post.js'
 
 const notes = defineContract({
   name: 'Note', key: 'noteId', success: 'saved', failure: 'refused', reason: 'why', data: Type.Object({ size: Type.Integer() })
@@ -25,12 +25,10 @@ async function app (t: Test, { itemsIn }: { itemsIn?: string } = {}) {
   return { app, ran }
 }
 
-function post (app: FastifyInstance, prefer: string | undefined, payload: object = [{ noteId: 1 }, { noteId: 2 }]) {
-  return app.inject({ method: 'POST', url: '/notes', payload, headers: prefer === undefined ? {} : { prefer } })
-}
+const NOTES = [{ noteId: 1 }, { noteId: 2 }]
 
 t.test('sends Vary but no Preference-Applied without a preference', async t => {
-  const response = await post((await app(t)).app, undefined)
+  const response = await post((await app(t)).app, '/notes', NOTES)
   t.equal(response.statusCode, 207)
   t.strictSame(response.json(), valid)
   t.equal(response.headers.vary, 'Prefer')
@@ -38,7 +36,7 @@ t.test('sends Vary but no Preference-Applied without a preference', async t => {
 })
 
 t.test('reduces successes to key and status with return=minimal, and keeps failures whole', async t => {
-  const response = await post((await app(t)).app, 'return=minimal', [{ noteId: 1 }, { noteId: 2, text: 3 }])
+  const response = await post((await app(t)).app, '/notes', [{ noteId: 1 }, { noteId: 2, text: 3 }], { prefer: 'return=minimal' })
   t.equal(response.statusCode, 207)
   t.equal(response.headers['preference-applied'], 'return=minimal')
   t.equal(response.headers.vary, 'Prefer')
@@ -75,7 +73,7 @@ t.test('refuses the batch for an invalid item with handling=strict, and runs not
     const { app: one, ran } = await app(t, { itemsIn })
     const seen: unknown[] = []
     one.addHook('onError', async (_request, _reply, error) => { seen.push((error as Error & { errors?: unknown }).errors) })
-    const response = await post(one, 'handling=strict', payload)
+    const response = await post(one, '/notes', payload, { prefer: 'handling=strict' })
     t.equal(response.statusCode, 422)
     t.equal(response.headers['preference-applied'], 'handling=strict')
     t.equal(response.headers.vary, 'Prefer')
@@ -88,7 +86,7 @@ t.test('refuses the batch for an invalid item with handling=strict, and runs not
 
 t.test('runs a batch of valid items with handling=strict', async t => {
   const { app: one, ran } = await app(t)
-  const response = await post(one, 'handling=strict, return=minimal')
+  const response = await post(one, '/notes', NOTES, { prefer: 'handling=strict, return=minimal' })
   t.equal(response.statusCode, 207)
   t.strictSame(response.json(), minimal)
   t.equal(response.headers['preference-applied'], 'handling=strict, return=minimal')
@@ -96,7 +94,7 @@ t.test('runs a batch of valid items with handling=strict', async t => {
 })
 
 t.test('treats handling=lenient as the default', async t => {
-  const response = await post((await app(t)).app, 'handling=lenient', [{ noteId: 1 }, { noteId: 'x' }])
+  const response = await post((await app(t)).app, '/notes', [{ noteId: 1 }, { noteId: 'x' }], { prefer: 'handling=lenient' })
   t.equal(response.statusCode, 207)
   t.equal(response.headers['multi-status'], 'total=2, succeeded=1, failed=1')
 })
@@ -121,7 +119,7 @@ t.test('reads every notation of RFC 7240', async t => {
     'respond-async, wait=5, return=minimal'
   ]
   for (const prefer of read) {
-    const response = await post(one, prefer)
+    const response = await post(one, '/notes', NOTES, { prefer })
     t.strictSame(response.json(), minimal, prefer)
     t.equal(response.headers['preference-applied'], 'return=minimal', prefer)
   }
@@ -154,7 +152,7 @@ t.test('ignores unknown and malformed preferences', async t => {
     '__proto__=x, constructor'
   ]
   for (const prefer of ignored) {
-    const response = await post(one, prefer)
+    const response = await post(one, '/notes', NOTES, { prefer })
     t.equal(response.statusCode, 207, prefer)
     t.strictSame(response.json(), valid, prefer)
     t.equal('preference-applied' in response.headers, false, prefer)
@@ -171,7 +169,7 @@ t.test('reads several Prefer headers as one', async t => {
 
 t.test('parses the longest possible header in linear time', async t => {
   const { app: one } = await app(t)
-  await post(one, 'return=minimal')
+  await post(one, '/notes', NOTES, { prefer: 'return=minimal' })
   const long = 15_000
   const hostile = [
     `a${' '.repeat(long)}x`,
@@ -186,7 +184,7 @@ t.test('parses the longest possible header in linear time', async t => {
   ]
   for (const prefer of hostile) {
     const before = process.cpuUsage()
-    const response = await post(one, prefer)
+    const response = await post(one, '/notes', NOTES, { prefer })
     const ms = process.cpuUsage(before).user / 1000
     t.ok(ms < 200, `${prefer.slice(0, 5)}... took ${ms} ms`)
     t.strictSame(response.json(), valid)
@@ -209,7 +207,7 @@ t.test('keeps the values of Vary and Preference-Applied that the app has set', a
       reply.header('preference-applied', 'respond-async')
     })
     one.post('/notes', { config: { multiStatus: notes } }, (_request, reply) => reply.multiStatus([notes.succeed(1, { size: 1 })]))
-    const response = await post(one, 'return=minimal')
+    const response = await post(one, '/notes', NOTES, { prefer: 'return=minimal' })
     t.strictSame(response.json(), { results: [{ noteId: 1, status: 'saved' }] })
     t.equal([response.headers.vary].flat().join(), after)
     t.equal(response.headers['preference-applied'], 'respond-async, return=minimal')
@@ -219,7 +217,7 @@ t.test('keeps the values of Vary and Preference-Applied that the app has set', a
 t.test('ignores preferences on a route without a contract', async t => {
   const one = await build(t)
   one.post('/notes', (_request, reply) => reply.multiStatus([{ id: 1, status: 'success', size: 1 }]))
-  const response = await post(one, 'return=minimal')
+  const response = await post(one, '/notes', NOTES, { prefer: 'return=minimal' })
   t.equal(response.body, '{"results":[{"id":1,"status":"success","size":1}]}')
   t.equal('vary' in response.headers, false)
   t.equal('preference-applied' in response.headers, false)

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { bulkRoute, defineTask, disk, generic, ItemError, type BatchEvent, type FailedItem, type FastifyMultiStatusOptions, type ItemEvent } from '../../../lib/index.js'
 import { build, type LogLine } from '../../fixtures/build.js'
+import { post } from '../../fixtures/post.js'
 import { waitFor } from '../../fixtures/wait.js'
 
 // Everybody in the process hears the channels.
@@ -42,7 +43,6 @@ async function buildItems (t: Test, { level = 'info', onItemError, own }: Setup 
 }
 
 const ids = (...all: unknown[]) => all.map(id => ({ id }))
-const post = (app: FastifyInstance, payload: object, url = '/items', headers = {}) => app.inject({ method: 'POST', url, payload, headers })
 const postLines = (app: FastifyInstance, all: object[]) => app.inject({
   method: 'POST', url: '/items/stream', headers: { 'content-type': 'application/x-ndjson' }, payload: all.map(one => JSON.stringify(one)).join('\n')
 })
@@ -60,8 +60,8 @@ function listen (t: Test): { batches: BatchEvent[], items: ItemEvent[] } {
 
 t.test('a batch is one line that says how many failed, and which first', async t => {
   const { app, lines } = await buildItems(t)
-  await post(app, ids(1, 2, 3, 'x', null))
-  await post(app, ids(1))
+  await post(app, '/items', ids(1, 2, 3, 'x', null))
+  await post(app, '/items', ids(1))
   const ended = lines.filter(({ msg }) => msg === 'batch ended')
 
   t.match(ended[0], { level: 30, route: '/items', method: 'POST', total: 5, succeeded: 2, failed: 3, ms: Number, failing: [2, 3, null], reqId: String })
@@ -82,7 +82,7 @@ t.test('keys in the log are few, short, and cannot pretend to be lines of their 
 
 t.test('at debug there is a line for each item too', async t => {
   const { app, lines } = await buildItems(t, { level: 'debug' })
-  await post(app, ids(1, 2, 3))
+  await post(app, '/items', ids(1, 2, 3))
 
   t.match(lines.filter(({ msg }) => /^item has/.test(msg)), [
     { level: 20, index: 0, key: 1, failed: false, msg: 'item has succeeded' },
@@ -95,13 +95,13 @@ t.test('whichever way a batch is answered, it is published once, and each of its
   const { app } = await buildItems(t)
   const task = (taskId: number) => ({ taskId, type: 'odd', payload: taskId })
   const ways: [route: string, () => Promise<unknown>, codes: (string | undefined)[]][] = [
-    ['/items', () => post(app, ids(1, 2, 3, null)), [undefined, 'NO', 'INTERNAL_ERROR', 'INVALID_ITEM']],
+    ['/items', () => post(app, '/items', ids(1, 2, 3, null)), [undefined, 'NO', 'INTERNAL_ERROR', 'INVALID_ITEM']],
     ['/items/stream', () => postLines(app, ids(1, 2, 3, null)), [undefined, 'NO', 'INTERNAL_ERROR', 'INVALID_ITEM']],
-    ['/plain', () => post(app, {}, '/plain'), [undefined, 'GONE', 'INVALID_RESULT']],
-    ['/upload', () => post(app, { files: ['a.txt', '../b'] }, '/upload'), [undefined, 'FILE_NAME_NOT_ALLOWED']],
-    ['/tasks', () => post(app, { tasks: [task(1), task(2)] }, '/tasks'), [undefined, 'INTERNAL_ERROR']],
-    ['/tasks', () => post(app, { tasks: [task(1), task(2)] }, '/tasks', { prefer: 'respond-async, wait=5' }), [undefined, 'INTERNAL_ERROR']],
-    ['/batch', () => post(app, { requests: [{ id: '1', url: '/ping' }, { id: '2', url: '/nowhere' }] }, '/batch'), [undefined, 'ROUTE_NOT_FOUND']]
+    ['/plain', () => post(app, '/plain', {}), [undefined, 'GONE', 'INVALID_RESULT']],
+    ['/upload', () => post(app, '/upload', { files: ['a.txt', '../b'] }), [undefined, 'FILE_NAME_NOT_ALLOWED']],
+    ['/tasks', () => post(app, '/tasks', { tasks: [task(1), task(2)] }), [undefined, 'INTERNAL_ERROR']],
+    ['/tasks', () => post(app, '/tasks', { tasks: [task(1), task(2)] }, { prefer: 'respond-async, wait=5' }), [undefined, 'INTERNAL_ERROR']],
+    ['/batch', () => post(app, '/batch', { requests: [{ id: '1', url: '/ping' }, { id: '2', url: '/nowhere' }] }), [undefined, 'ROUTE_NOT_FOUND']]
   ]
   for (const [route, call, codes] of ways) {
     const { batches, items } = listen(t)
@@ -122,7 +122,7 @@ t.test('a result that does not fit its contract is told of as the failure that i
   app.route(bulkRoute({ url: '/bad', contract: generic, item: Item, stream: true, handler: () => ({ status: 'pending' }) as never }))
   app.post('/odd', { config: { multiStatus: generic } }, async (_request, reply) => reply.multiStatus([{ id: 1, status: 'pending' }, { id: 2, status: 'success' }]))
   const { items } = listen(t)
-  await post(app, {}, '/odd')
+  await post(app, '/odd', {})
   await app.inject({ method: 'POST', url: '/bad/stream', headers: { 'content-type': 'application/x-ndjson' }, payload: '{"id":1}' })
 
   t.match(items.map(({ route, key, failed, code }) => [route, key, failed, code]), [
@@ -134,7 +134,7 @@ t.test('a batch that is answered 202 is published when it has ended, and not whe
   const { app, lines } = await buildItems(t)
   const { batches, items } = listen(t)
   const tasks = [{ taskId: 1, type: 'odd', payload: 1 }, { taskId: 'b', type: 'odd', payload: 2 }]
-  const { headers } = await post(app, { tasks }, '/tasks', { prefer: 'respond-async' })
+  const { headers } = await post(app, '/tasks', { tasks }, { prefer: 'respond-async' })
   await waitFor('the end', () => batches.length > 0)
   for (let reads = 0; reads < 2; reads++) t.equal((await app.inject(headers.location!)).statusCode, 207)
 
@@ -177,20 +177,20 @@ t.test('nobody looks at an item when nobody wants to hear of it', async t => {
 t.test('onItemError gets every error that has failed an item, and none of an invalid one', async t => {
   const told: [unknown, FailedItem][] = []
   const { app } = await buildItems(t, { onItemError: (error, item) => { told.push([error, item]) } })
-  await post(app, ids('x', 2, null, 3))
+  await post(app, '/items', ids('x', 2, null, 3))
   t.match(told, [[{ code: 'NO' }, { index: 1, key: 2, request: { url: '/items' } }], [{ message: 'broken' }, { index: 3, key: 3 }]])
 
   told.length = 0
   await postLines(app, ids(2))
-  await post(app, { tasks: [{ taskId: 7, type: 'odd', payload: 2 }] }, '/tasks')
-  await post(app, {}, '/plain')
+  await post(app, '/tasks', { tasks: [{ taskId: 7, type: 'odd', payload: 2 }] })
+  await post(app, '/plain', {})
   t.match(told, [[{ code: 'NO' }, { index: 0, key: 2 }], [{ message: 'even' }, { index: 0, key: 7, request: null }], [{ code: 'INVALID_RESULT' }, { index: 2 }]])
 })
 
 t.test('a route may have an onItemError of its own', async t => {
   const told: string[] = []
   const { app } = await buildItems(t, { onItemError: () => { told.push('plugin') }, own: () => { told.push('route') } })
-  await post(app, ids(2))
+  await post(app, '/items', ids(2))
   await postLines(app, ids(2))
   t.strictSame(told, ['route', 'route'])
   t.throws(() => bulkRoute({ url: '/', contract: generic, item: Item, handler () {}, onItemError: 7 as never }), { message: /onItemError must be a function; received 7/ })
@@ -200,7 +200,7 @@ t.test('an onItemError that fails costs nothing but a line in the log', async t 
   const ways = [() => { throw new Error('hook') }, async () => { throw new Error('hook') }]
   for (const onItemError of ways) {
     const { app, lines } = await buildItems(t, { onItemError })
-    const response = await post(app, ids(1, 2))
+    const response = await post(app, '/items', ids(1, 2))
     t.equal(response.headers['multi-status'], 'total=2, succeeded=1, failed=1')
     await waitFor('the line', () => lines.some(({ msg }) => msg === 'onItemError has failed'))
     t.match(lines.find(({ msg }) => msg === 'onItemError has failed'), { level: 50, index: 1, err: { message: 'hook' } })

@@ -230,12 +230,22 @@ t.test("dates, BigInts, documents with toJSON and objects of classes become what
   const { response, errors } = await answer(t, results, { contract: words })
 
   t.strictSame(errors, [])
-  t.equal(response.body, '{"results":[{"id":9007199254740993,"status":"done","n":3,"maybe":7},{"id":3,"status":"failed","why":"x"},' +
-    '{"id":4,"status":"done","n":1,"owner":{"name":"Ada","since":"x"},"maybe":7},' +
-    '{"id":5,"status":"done","n":1152921504606846976,"owner":{"name":"Ada","since":"1970-01-01"},"maybe":7},{"id":6,"status":"done","n":1,"maybe":7}]}')
+  t.equal(response.body, '{"results":[{"id":9007199254740993,"status":"done","n":3},{"id":3,"status":"failed","why":"x"},' +
+    '{"id":4,"status":"done","n":1,"owner":{"name":"Ada","since":"x"}},' +
+    '{"id":5,"status":"done","n":1152921504606846976,"owner":{"name":"Ada","since":"1970-01-01"}},{"id":6,"status":"done","n":1}]}')
   const minimal = await answer(t, results, { contract: words, headers: { prefer: 'return=minimal' } })
   t.equal(minimal.response.body, '{"results":[{"id":9007199254740993,"status":"done"},{"id":3,"status":"failed","why":"x"},' +
     '{"id":4,"status":"done"},{"id":5,"status":"done"},{"id":6,"status":"done"}]}')
+})
+
+t.test('a result is checked against pattern and length, and no default is made up', async t => {
+  const data = Type.Object({ code: Type.String({ pattern: '^a+$', minLength: 2, maxLength: 5 }), n: Type.Optional(Type.Number({ default: 5 })) })
+  const { response } = await answer(t, [
+    { id: 1, status: 'done', code: 'aaa' }, { id: 2, status: 'done', code: 'a' }, { id: 3, status: 'done', code: 'aab' }, { id: 4, status: 'done', code: 'aa', secret: 1 }
+  ], { contract: contractOf(data) })
+
+  const failure = { status: 'failed', why: 'Invalid result', ...REFUSED }
+  t.strictSame(response.json().results, [{ id: 1, status: 'done', code: 'aaa' }, { id: 2, ...failure }, { id: 3, ...failure }, { id: 4, status: 'done', code: 'aa' }])
 })
 
 t.test('the log says which member does not fit', async t => {

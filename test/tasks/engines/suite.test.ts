@@ -29,7 +29,7 @@ for (const [name, open] of Object.entries({ inProcess, bullmq: () => bullmq({ co
 
 t.test('an engine without notifications passes when it has a poll interval', async t => {
   const { open, ofSameBatches } = deaf({ pollInterval: 5 })
-  const checks = engineChecks.filter(({ name }) => name.includes(' hint'))
+  const checks = engineChecks.filter(({ name }) => name.includes(' notification'))
   t.equal(checks.length, 2)
   for (const { run } of checks) await run({ open, openPeer: ofSameBatches })
 })

@@ -1,7 +1,7 @@
 // Opens connections to Redis: one fails fast, for requests; one waits, for workers.
 import { nextTick } from 'node:process'
 import { Redis, type RedisOptions } from 'ioredis'
-import { waitAtMost } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/wait.js'
 import { EngineUnavailable, StoreFull } from '../../../errors.js'
 
 /** Where Redis is: a URL, the options of ioredis, or a connection, which is not used itself but duplicated. */

@@ -4,7 +4,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Redis } from 'ioredis'
 import { tasks, type Key, type TaskResult } from '../../../../schemas/index.js'
 import { recordFailure, type FailureLogger, type OnItemError } from '../../../core/results/failure-log.js'
-import { waitAtMost } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/wait.js'
 import { cancelled, notRun, taskLost, toFailure, type ItemError } from '../../../errors.js'
 import { writeResult, writeTooLarge, type ResultText } from '../../result.js'
 import { createCanceller, type Canceller, type RunTask, type Task, type TaskEnd } from '../../run-task.js'
@@ -150,9 +150,9 @@ function failureLoggerOf ({ logOf, onItemError }: TaskWorkerOptions, batchId: st
   return { log: logOf(batchId), request: null, onItemError }
 }
 
-function failLostTask (book: FailureLogger, index: number, taskId: Key): TaskResult {
+function failLostTask (failureLogger: FailureLogger, index: number, taskId: Key): TaskResult {
   const lost = taskLost('each process that it ran in has died')
-  recordFailure(book, toFailure(lost), lost, index, taskId)
+  recordFailure(failureLogger, toFailure(lost), lost, index, taskId)
   return tasks.fail(taskId, toFailure(lost))
 }
 
@@ -172,9 +172,9 @@ async function record (state: WorkerState, { batchId, index }: TaskJob, result: 
 }
 
 function writeLimited (options: TaskWorkerOptions, batchId: string, index: number, result: TaskResult): ResultText {
-  const book = failureLoggerOf(options, batchId)
-  const text = writeResult({ index, result }, book)
-  return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, book)
+  const failureLogger = failureLoggerOf(options, batchId)
+  const text = writeResult({ index, result }, failureLogger)
+  return Buffer.byteLength(text.json) <= options.maxResultBytes ? text : writeTooLarge({ index, result }, failureLogger)
 }
 
 /** Stops tasks that have their result from elsewhere, for example because they were cancelled. */

@@ -28,7 +28,7 @@ export interface EntryEvents {
 export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: EngineHost, gate: Gate, events: EntryEvents): Entry {
   const { makeRoom, onResult, onEnd } = events
   const record = createRecord(batch, makeRoom, onItemError)
-  const { onEnd: tellEnd } = batch
+  const { onEnd: reportEnd } = batch
   const taskBytes = batch.keep ? Buffer.byteLength(JSON.stringify(batch.tasks)) : 0
   let resolve!: () => void
   const ended = new Promise<void>(_resolve => { resolve = _resolve })
@@ -38,7 +38,7 @@ export function createEntry (batch: NewBatch, { runTask, limits, onItemError }: 
     onResult()
     if (!record.isDone()) return
     onEnd(taskBytes)
-    tellEnd?.({ ...record.info().summary, results: record.results })
+    reportEnd?.({ ...record.info().summary, results: record.results })
     resolve()
   }
 

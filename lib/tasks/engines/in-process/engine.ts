@@ -1,7 +1,7 @@
 // The engine that runs tasks in this process, and forgets them with it.
 import { Type, type Static } from '@sinclair/typebox'
 import { integer, optional, readOptions } from '../../../core/options.js'
-import { waitAtMost } from '../../../core/settle/timeout.js'
+import { waitAtMost } from '../../../core/settle/wait.js'
 import { EngineUnavailable, notRun, QueueFull, toFailure } from '../../../errors.js'
 import { createEntry, type Entry } from './batch.js'
 import type { EngineHost, NewBatch, TaskEngine } from '../../engine.js'
@@ -104,7 +104,7 @@ function expectRoom ({ active, host: { limits: { maxQueued } } }: Inside, batch:
 
 function admit ({ host, notifications, kept, passing, active, scheduler }: Inside, batch: NewBatch): Entry {
   const { batchId, keep } = batch
-  const entry = createEntry(batch, host, scheduler.openGate(), {
+  const entry = createEntry(batch, host, scheduler.openTurn(), {
     makeRoom: bytes => kept.grow(entry, bytes),
     // Nobody follows a batch of which the request waits for the end.
     onResult: keep ? () => notifications.notify(batchId, 'result') : () => {},

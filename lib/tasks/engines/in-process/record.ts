@@ -23,7 +23,7 @@ type Kept = TaskResult | string
  */
 export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => boolean, onItemError: OnItemError | undefined): BatchRecord {
   const { batchId, total, owner, keep, log } = batch
-  const book: FailureLogger = { log, request: null, onItemError }
+  const logger: FailureLogger = { log, request: null, onItemError }
   const createdAt = Date.now()
   // At their full length, because to let them grow costs as much as all else here.
   const results: Kept[] = new Array(total)
@@ -41,7 +41,7 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
       summary: { total, succeeded, failed: count - succeeded, pending: total - count }
     }),
     settle (index, result) {
-      const text = keep ? write({ index, result }, makeRoom, book) : undefined
+      const text = keep ? write({ index, result }, makeRoom, logger) : undefined
       results[index] = text?.json ?? result
       if (!(text?.failed ?? result.status === 'failed')) succeeded++
       order[count] = index
@@ -56,10 +56,10 @@ export function createRecord (batch: NewBatch, makeRoom: (bytes: number) => bool
 /** Bytes that a result may have in any case: that it was too large has to be said somewhere. */
 const SMALL = 1024
 
-function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, book: FailureLogger): ResultText {
-  const text = writeResult(placed, book)
+function write (placed: PlacedResult, makeRoom: (bytes: number) => boolean, logger: FailureLogger): ResultText {
+  const text = writeResult(placed, logger)
   const size = Buffer.byteLength(text.json)
-  return makeRoom(size) || size <= SMALL ? text : writeTooLarge(placed, book)
+  return makeRoom(size) || size <= SMALL ? text : writeTooLarge(placed, logger)
 }
 
 function read (kept: Kept): TaskResult {

@@ -56,14 +56,14 @@ export const lifeChecks: readonly EngineCheck[] = [
     assert.equal((await resultsOf(engine, batch)).length, 300)
   }),
 
-  check('who watches gets a hint of each change, or finds it by looking', {}, async engine => {
+  check('who watches gets a notification of each change, or finds it by looking', {}, async engine => {
     const batch = batchOf(repeat(3, { type: 'pause', payload: 20 }))
     await engine.submit(batch)
-    let hints = 0
-    const stops = (['result', 'end'] as const).map(what => engine.watch(batch.batchId, what, () => { hints++ }))
+    let notifications = 0
+    const stops = (['result', 'end'] as const).map(what => engine.watch(batch.batchId, what, () => { notifications++ }))
     await resultsOf(engine, batch)
     for (const stop of stops) stop()
-    await until('it is told', async () => hints > 0 || engine.pollInterval !== undefined)
+    await until('it is told', async () => notifications > 0 || engine.pollInterval !== undefined)
     for (const stop of stops) stop()
   }),
 

@@ -12,13 +12,13 @@ export const peerChecks: readonly EngineCheck[] = [
     assert.deepEqual(await allSettled(peer, batch.batchId), await allSettled(engine, batch.batchId))
   }),
 
-  checkPeers('another process gets hints, or finds what has changed by looking', {}, async (engine, peer) => {
+  checkPeers('another process gets notifications, or finds what has changed by looking', {}, async (engine, peer) => {
     const batch = batchOf([{ type: 'pause', payload: 50 }])
     await engine.submit(batch)
-    let hints = 0
-    const stop = peer.watch(batch.batchId, 'end', () => { hints++ })
+    let notifications = 0
+    const stop = peer.watch(batch.batchId, 'end', () => { notifications++ })
     await resultsOf(peer, batch)
-    await until('it is told', async () => hints > 0 || peer.pollInterval !== undefined)
+    await until('it is told', async () => notifications > 0 || peer.pollInterval !== undefined)
     stop()
   }),
 
