@@ -243,13 +243,16 @@ t.test('the method start of a storage is optional', async t => {
 t.test('files are published in parallel, at most eight at once, and answered in order', async t => {
   let publishing = 0
   let most = 0
+  let isFull = () => {}
+  const full = new Promise<void>(resolve => { isFull = resolve })
   const storage: Storage = {
     open: async ({ name }) => ({
       async write () {},
       async discard () {},
       async publish () {
         most = Math.max(most, ++publishing)
-        await setTimeout(Number(name) % 3)
+        if (publishing === 8) isFull()
+        await full
         publishing--
         return { key: name }
       }

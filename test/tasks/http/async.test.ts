@@ -162,6 +162,23 @@ t.test('DELETE cancels: what had not ended has failed, what had keeps its result
   t.equal((await app.inject(location)).body, cancelled.body)
 })
 
+t.test('DELETE of a batch whose tasks wait for a slot runs none of them', async t => {
+  const ran: unknown[] = []
+  const handler = (payload: unknown, { signal }: TaskContext) => new Promise(resolve => {
+    ran.push(payload)
+    signal.addEventListener('abort', resolve)
+  })
+  const app = await buildTasks(t, { maxRunning: 1, handlers: { wait: { handler } } })
+  const first = await submit(app, [{ taskId: 1, type: 'wait', payload: 'first' }])
+  const second = await submit(app, [{ taskId: 1, type: 'wait', payload: 'second' }, { taskId: 2, type: 'wait', payload: 'second' }])
+
+  const cancelled = await app.inject({ method: 'DELETE', url: second })
+  await app.inject({ method: 'DELETE', url: first })
+
+  t.match(cancelled.json().tasks, [{ taskId: 1, code: 'CANCELLED' }, { taskId: 2, code: 'CANCELLED' }])
+  t.strictSame(ran, ['first'])
+})
+
 t.test('DELETE ends the wait of a task that is to be tried again', async t => {
   const handler = () => { throw new ItemError('Later', { statusCode: 503, retryAfter: 30 }) }
   const app = await buildTasks(t, { retries: 3, handlers: { later: { handler } } })

@@ -104,7 +104,7 @@ function expectRoom ({ active, host: { limits: { maxQueued } } }: Inside, batch:
 
 function admit ({ host, notifications, kept, passing, active, scheduler }: Inside, batch: NewBatch): Entry {
   const { batchId, keep } = batch
-  const entry = createEntry(batch, host, scheduler.openTurn(), {
+  const entry = createEntry(batch, host, scheduler.openGate(), {
     makeRoom: bytes => kept.grow(entry, bytes),
     // Nobody follows a batch of which the request waits for the end.
     onResult: keep ? () => notifications.notify(batchId, 'result') : () => {},

@@ -3,7 +3,7 @@ import type { Gate } from '../../../core/settle/pool.js'
 
 /** Gives each batch a gate of its own. */
 export interface Scheduler {
-  openTurn (): Gate
+  openGate (): Gate
 }
 
 /** The attempts of one batch that wait for a slot, the first in front: what lets each of them in. */
@@ -30,7 +30,7 @@ export function createScheduler (maxRunning: number): Scheduler {
   }
 
   return {
-    openTurn () {
+    openGate () {
       const line: Line = []
       return {
         enter () {
