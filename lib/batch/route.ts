@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { batch as contract, BatchedRequest } from '../../schemas/index.js'
 import { readPreferences } from '../core/request/preferences.js'
 import { BatchNotRun, InvalidItems } from '../errors.js'
-import { BATCH_ROUTE } from './guard.js'
+import { BATCH_ROUTE, readConnection } from './guard.js'
 import { inheritHeaders } from './headers.js'
 import type { BatchSettings } from './options.js'
 import { planBatch, type Step } from './plan.js'
@@ -67,6 +67,7 @@ function createContext (outer: FastifyRequest, settings: BatchSettings): BatchCo
     outer,
     settings,
     app: outer.server,
+    connection: readConnection(outer.raw.socket),
     inherited: inheritHeaders(outer, settings.inherit),
     bytesLeft: settings.limits.total,
     running: new Set()
