@@ -22,8 +22,10 @@ export interface BatchContext {
   readonly inherited: IncomingHttpHeaders
   /** How many bytes of answers the batch may still carry. */
   bytesLeft: number
-  /** Ends of the sub-requests that run. */
-  readonly running: Set<(reason: unknown) => void>
+  /** Ends of the sub-requests that run, and when their time is over; the first comes first, as all have the same time. */
+  readonly running: Map<(reason: unknown) => void, number>
+  /** Ends those that take too long; one for all, because timers cost. */
+  timer?: NodeJS.Timeout | undefined
 }
 
 /** A request in the terms of `app.inject`. */
@@ -128,11 +130,10 @@ export function send (context: BatchContext, request: SubRequest, isTrial: boole
   const { method, url } = request
   return new Promise(resolve => {
     const state: SubRequestState = { connection, isTrial, method, url, allow: settings.allow, isOver: false, limit: settings.limits.response, end }
-    const timer = setTimeout(() => end(timedOut()), settings.timeout)
-    running.add(end)
+    running.set(end, performance.now() + settings.timeout)
+    context.timer ??= setTimeout(endLate, settings.timeout, context)
 
     function settle (outcome: SubRequestOutcome): void {
-      clearTimeout(timer)
       running.delete(end)
       leaveGuard(state)
       resolve(outcome)
@@ -154,6 +155,19 @@ export function send (context: BatchContext, request: SubRequest, isTrial: boole
     }
     setImmediate(begin)
   })
+}
+
+function endLate (context: BatchContext): void {
+  context.timer = undefined
+  const now = performance.now()
+  for (const [end, deadline] of context.running) {
+    // A timer may be early by a part of a millisecond.
+    if (deadline - now >= 1) {
+      context.timer = setTimeout(endLate, deadline - now, context)
+      return
+    }
+    end(timedOut())
+  }
 }
 
 function toInjectOptions ({ method, url, headers, payload }: SubRequest, outer: FastifyRequest): InjectOptions {
