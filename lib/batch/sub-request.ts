@@ -143,6 +143,7 @@ export function send (context: BatchContext, request: SubRequest, isTrial: boole
       state.response?.destroy()
     }
     function begin (): void {
+      /* c8 ignore next -- only if the batch is aborted between this turn and the one before */
       if (state.isOver) return
       try {
         injectGuarded(app, state, toInjectOptions(request, context.outer), (error, response) => {
