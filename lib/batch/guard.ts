@@ -3,9 +3,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, InjectOptions, LightMyRequestCallback } from 'fastify'
 import { SUB_REQUEST } from '../core/request/admission.js'
-import { methodNotAllowed, nestedBatch, routeNotAllowed, routeNotFound, streamNotAllowed, type ItemError } from '../errors.js'
+import { answerTooLarge, methodNotAllowed, nestedBatch, routeNotAllowed, routeNotFound, streamNotAllowed, type ItemError } from '../errors.js'
 
 /** A route as `batch.allow` sees it. */
 export interface RouteInfo {
@@ -18,16 +18,18 @@ export interface RouteInfo {
 
 /** What the app's hooks know of a sub-request, and what they find out about it. */
 export interface SubRequestState {
-  /** The request that carries the batch. */
-  readonly outer: FastifyRequest
+  /** That of the request that carries the batch. */
+  readonly connection: Connection
   readonly method: string
   readonly url: string
   /** Whether it stops after validation. */
   readonly isTrial: boolean
   /** Whether a route that says nothing of itself has opted in. */
   readonly allow: (route: RouteInfo) => boolean
-  /** Runs when the app has ended its answer. */
-  readonly onFinish: () => void
+  /** How many bytes its answer may have. */
+  readonly limit: number
+  /** Ends it without an answer. */
+  readonly end: (failure: unknown) => void
   /** Whether nobody waits for it any more, so that it must not begin. */
   isOver: boolean
   /** Its response, once the guard has seen it. */
@@ -44,19 +46,20 @@ export interface SubRequestState {
 export const BATCH_ROUTE = Symbol.for('fastify-multi-status.batch')
 
 const storage = new AsyncLocalStorage<SubRequestState | undefined>()
-const states = new WeakMap<FastifyRequest, SubRequestState>()
 /** Sub-requests that have been sent and that the guard has not seen yet. */
 const unseen = new Set<SubRequestState>()
 const guarded = new WeakSet<FastifyInstance>()
 
 /** Sends a sub-request with `inject`, so that the guard recognises it. */
-export async function runGuarded<T> (state: SubRequestState, inject: () => Promise<T>): Promise<T> {
+export function injectGuarded (app: FastifyInstance, state: SubRequestState, options: InjectOptions, callback: LightMyRequestCallback): void {
   unseen.add(state)
-  try {
-    return await storage.run(state, inject)
-  } finally {
-    unseen.delete(state)
-  }
+  storage.run(state, () => app.inject(options, callback))
+}
+
+/** Nobody waits for a sub-request any more: it must not begin. */
+export function leaveGuard (state: SubRequestState): void {
+  unseen.delete(state)
+  state.isOver = true
 }
 
 /** Puts the guard before every route of the app, also before those outside of the plugin in which this is registered. */
@@ -75,18 +78,18 @@ export function guardRoutes (app: FastifyInstance): void {
     storage.run(undefined, next)
   })
   root.addHook('preHandler', function stopTrial (request, reply, next) {
-    const state = states.get(request)
+    const state = stateOf(request)
     if (state === undefined || !state.isTrial) return next()
     state.error = request.validationError
     stop(reply, state.error === undefined ? 204 : 400)
   })
   root.addHook('onError', function keepError (request, _reply, error, next) {
-    const state = states.get(request)
+    const state = stateOf(request)
     if (state !== undefined) state.error = error
     next()
   })
   root.addHook('onSend', function keepPayload (request, reply, payload, next) {
-    const state = states.get(request)
+    const state = stateOf(request)
     if (state === undefined) return next(null, payload)
     if (!isStream(payload)) {
       state.payload = payload as string | Uint8Array | undefined
@@ -116,15 +119,32 @@ function findLost (request: FastifyRequest): SubRequestState | undefined {
   })
 }
 
+/** A sub-request carries its state where admission looks whether it is one. */
+function stateOf ({ raw }: FastifyRequest): SubRequestState | undefined {
+  return (raw as { [SUB_REQUEST]?: SubRequestState })[SUB_REQUEST]
+}
+
 function admit (state: SubRequestState, request: FastifyRequest, reply: FastifyReply): void {
-  states.set(request, state)
   state.response = reply.raw
   state.refusal = judge(state, request)
-  Object.assign(request.raw, { [SUB_REQUEST]: true })
-  showConnection(request.raw.socket, state.outer.raw.socket)
-  reply.raw.once('finish', state.onFinish)
+  Object.assign(request.raw, { [SUB_REQUEST]: state })
+  Object.assign(request.raw.socket, state.connection)
+  limitAnswer(state, reply.raw)
   // A route that writes after the end would otherwise end the process.
   reply.raw.on('error', () => {})
+}
+
+/** `inject` keeps all that is written, also what a route writes without end. */
+function limitAnswer ({ limit, end }: SubRequestState, response: ServerResponse): void {
+  let size = 0
+  const keep = response.write as (...args: unknown[]) => boolean
+  function write (this: ServerResponse, chunk: string | Uint8Array, ...rest: unknown[]): boolean {
+    size += Buffer.byteLength(chunk)
+    if (size <= limit) return keep.call(this, chunk, ...rest)
+    end(answerTooLarge(this.statusCode, limit, 'of one answer'))
+    return false
+  }
+  response.write = write
 }
 
 function judge ({ allow }: SubRequestState, request: FastifyRequest): ItemError | undefined {
@@ -156,16 +176,19 @@ const CONNECTION = [
 ] as const
 const CERTIFICATES = ['getPeerCertificate', 'getPeerX509Certificate'] as const
 
-/** Shows a sub-request the connection of its batch; `inject` itself knows the remote address only. */
-function showConnection (inner: Socket, outer: Socket): void {
-  const source = outer as unknown as Record<string, unknown>
+/** Members of a connection. */
+export type Connection = Readonly<Record<string, unknown>>
+
+/** Reads what the sub-requests of a batch show of its connection; `inject` itself knows the remote address only. */
+export function readConnection (socket: Socket): Connection {
+  const source = socket as unknown as Connection
   const shown: Record<string, unknown> = {}
   for (const name of CONNECTION) shown[name] = source[name]
   for (const name of CERTIFICATES) {
     const read = source[name]
-    if (typeof read === 'function') shown[name] = read.bind(outer)
+    if (typeof read === 'function') shown[name] = read.bind(socket)
   }
-  Object.assign(inner, shown)
+  return shown
 }
 
 interface StreamLike {

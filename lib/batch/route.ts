@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { batch as contract, BatchedRequest } from '../../schemas/index.js'
 import { readPreferences } from '../core/request/preferences.js'
 import { BatchNotRun, InvalidItems } from '../errors.js'
-import { BATCH_ROUTE } from './guard.js'
+import { BATCH_ROUTE, readConnection } from './guard.js'
 import { inheritHeaders } from './headers.js'
 import type { BatchSettings } from './options.js'
 import { planBatch, type Step } from './plan.js'
@@ -55,9 +55,10 @@ async function answerBatch (request: FastifyRequest, reply: FastifyReply, settin
   const plan = planBatch(batch)
   const context = createContext(request, settings)
   const options = { concurrency: settings.concurrency, signal: reply.batchSignal() }
-  options.signal.addEventListener('abort', () => { for (const end of context.running) end(options.signal.reason) })
+  options.signal.addEventListener('abort', () => { for (const end of context.running.keys()) end(options.signal.reason) })
   if (readPreferences(request).strict) await expectNoProblem(context, plan, options)
   const { results, cookies } = await runBatch(context, plan, batch, options)
+  clearTimeout(context.timer)
   if (cookies.length > 0) reply.header('set-cookie', cookies)
   return reply.multiStatus(results)
 }
@@ -67,15 +68,18 @@ function createContext (outer: FastifyRequest, settings: BatchSettings): BatchCo
     outer,
     settings,
     app: outer.server,
+    connection: readConnection(outer.raw.socket),
     inherited: inheritHeaders(outer, settings.inherit),
     bytesLeft: settings.limits.total,
-    running: new Set()
+    running: new Map()
   }
 }
 
 /** @throws FST_MULTI_STATUS_INVALID_ITEMS, 422, with the `errors` of every request that its route would refuse; or _BATCH_NOT_RUN, 503 */
 async function expectNoProblem (context: BatchContext, plan: readonly Step[], options: RunOptions): Promise<void> {
   const errors = await findProblems(context, plan, options)
+  clearTimeout(context.timer)
+  context.timer = undefined
   if (options.signal.aborted) throw new BatchNotRun((options.signal.reason as Error).message)
   if (errors.length === 0) return
   const invalid = new Set(errors.map(({ pointer }) => pointer.split('/')[2]))

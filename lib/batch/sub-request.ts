@@ -1,12 +1,11 @@
 // Makes a sub-request of an item, sends it through the app by `app.inject`, and reads its answer.
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { ServerResponse, type IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { BatchedRequest } from '../../schemas/index.js'
 import {
   answerLost, answerTooLarge, invalidBody, invalidUrl, methodNotAllowed, routeNotAllowed, timedOut, upgradeNotAllowed
 } from '../errors.js'
-import { runGuarded, type SubRequestState } from './guard.js'
+import { injectGuarded, leaveGuard, type Connection, type SubRequestState } from './guard.js'
 import { itemHeaders } from './headers.js'
 import type { BatchSettings } from './options.js'
 import { JSON_TYPE, type Answer } from './result.js'
@@ -17,12 +16,16 @@ export interface BatchContext {
   readonly settings: BatchSettings
   /** The request that carries the batch. */
   readonly outer: FastifyRequest
+  /** What each sub-request shows of its connection. */
+  readonly connection: Connection
   /** The headers that every sub-request inherits. */
   readonly inherited: IncomingHttpHeaders
   /** How many bytes of answers the batch may still carry. */
   bytesLeft: number
-  /** Ends of the sub-requests that run. */
-  readonly running: Set<(reason: unknown) => void>
+  /** Ends of the sub-requests that run, and when their time is over; the first comes first, as all have the same time. */
+  readonly running: Map<(reason: unknown) => void, number>
+  /** Ends those that take too long; one for all, because timers cost. */
+  timer?: NodeJS.Timeout | undefined
 }
 
 /** A request in the terms of `app.inject`. */
@@ -122,69 +125,76 @@ export interface SubRequestOutcome {
  * off until a promise is settled is done before the next one begins, such as the counting of a rate limit.
  * @param isTrial whether it stops after validation, before the route's `preHandler` hooks and its handler
  */
-export async function send (context: BatchContext, request: SubRequest, isTrial: boolean): Promise<SubRequestOutcome> {
-  await nextTurn()
-  const { outer, settings, running } = context
+export function send (context: BatchContext, request: SubRequest, isTrial: boolean): Promise<SubRequestOutcome> {
+  const { app, connection, settings, running } = context
   const { method, url } = request
   return new Promise(resolve => {
-    let hasHead = false
-    const state: SubRequestState = { outer, isTrial, method, url, allow: settings.allow, isOver: false, onFinish }
-    const timer = setTimeout(() => end(timedOut()), settings.timeout)
-    running.add(end)
+    const state: SubRequestState = { connection, isTrial, method, url, allow: settings.allow, isOver: false, limit: settings.limits.response, end }
+    running.set(end, performance.now() + settings.timeout)
+    context.timer ??= setTimeout(endLate, settings.timeout, context)
 
     function settle (outcome: SubRequestOutcome): void {
-      clearTimeout(timer)
       running.delete(end)
-      state.isOver = true
+      leaveGuard(state)
       resolve(outcome)
     }
     function end (failure: unknown): void {
       settle({ failure })
       state.response?.destroy()
     }
-    /** Behind Express, which replaces the methods by which `inject` sees an answer, its promise would stay open. */
-    function onFinish (): void {
-      setImmediate(() => { if (!hasHead && !state.isOver) settle(readBehindExpress(state)) })
+    function begin (): void {
+      /* c8 ignore next -- only if the batch is aborted between this turn and the one before */
+      if (state.isOver) return
+      try {
+        injectGuarded(app, state, toInjectOptions(request, context.outer), (error, response) => {
+          if (response) settle(readResponse(state, response))
+          else end(error)
+        })
+      } catch (error) {
+        end(error)
+      }
     }
-    // `inject` begins when its `then` is called, which must happen inside of the guard.
-    runGuarded(state, () => context.app.inject(toInjectOptions(request, outer)).then(async response => {
-      hasHead = true
-      settle(await readResponse(state, response, settings.limits.response))
-    })).catch(end)
+    setImmediate(begin)
   })
+}
+
+function endLate (context: BatchContext): void {
+  context.timer = undefined
+  const now = performance.now()
+  for (const [end, deadline] of context.running) {
+    // A timer may be early by a part of a millisecond.
+    if (deadline - now >= 1) {
+      context.timer = setTimeout(endLate, deadline - now, context)
+      return
+    }
+    end(timedOut())
+  }
 }
 
 function toInjectOptions ({ method, url, headers, payload }: SubRequest, outer: FastifyRequest): InjectOptions {
   const { remoteAddress } = outer.raw.socket
+  // `inject` makes up a user agent where this member is missing.
+  headers['user-agent'] ??= undefined
   return {
     method: method as 'GET',
     url,
-    // `inject` makes up a user agent where this member is missing.
-    headers: { ...headers, 'user-agent': headers['user-agent'] },
-    payloadAsStream: true,
+    headers,
     ...(payload !== undefined && { payload }),
     ...(remoteAddress !== undefined && { remoteAddress })
   }
 }
 
-async function readResponse (state: SubRequestState, response: LightMyRequestResponse, limit: number): Promise<SubRequestOutcome> {
-  const { statusCode, headers } = response
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of response.stream() as AsyncIterable<Buffer>) {
-    chunks.push(chunk)
-    size += chunk.length
-    if (size <= limit) continue
-    response.raw.res.destroy()
-    return { failure: answerTooLarge(statusCode, limit, 'of one answer') }
-  }
-  const payload = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
-  return toOutcome(state, response.raw.res, { statusCode, headers, payload })
+function readResponse (state: SubRequestState, response: LightMyRequestResponse): SubRequestOutcome {
+  const { res } = response.raw
+  if (res.end === ServerResponse.prototype.end) return readBehindExpress(state, res)
+  return toOutcome(state, res, { statusCode: response.statusCode, headers: response.headers, payload: response.rawPayload })
 }
 
-/** Takes the body that an onSend hook has seen, if it is the one that was announced. */
-function readBehindExpress (state: SubRequestState): SubRequestOutcome {
-  const response = state.response!
+/**
+ * Behind Express, which replaces the methods by which `inject` sees a body, takes the one that an onSend hook has seen, if
+ * it is the one that was announced.
+ */
+function readBehindExpress (state: SubRequestState, response: ServerResponse): SubRequestOutcome {
   const { statusCode } = response
   const headers = response.getHeaders()
   const payload = Buffer.from(state.payload ?? '')

@@ -1,4 +1,5 @@
 // Requests of a batch that wait for each other, and take from each other's answers.
+import { Readable } from 'node:stream'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import { build } from '../fixtures/build.js'
@@ -206,7 +207,7 @@ t.test('handling=strict: one request that its route would refuse, and nothing ru
   app.post('/attached', { config, attachValidation: true, schema: { body: Type.Object({ a: Type.Integer() }) } }, async () => { ran++; return {} })
   app.get('/private', { config, onRequest: async (_, reply) => reply.code(401).send({ message: 'Who are you?' }) }, async () => { ran++ })
   app.get('/mute', { config, onRequest: async (_, reply) => reply.code(401).send() }, async () => { ran++ })
-  app.get('/breaks', { config, onRequest: (_, reply) => { reply.raw.write('x') } }, async () => { ran++ })
+  app.get('/breaks', { config, onRequest: (_, reply) => { reply.send(Readable.from(['x'])) } }, async () => { ran++ })
   app.get('/closed', async () => { ran++ })
   const contact = (id: string, url: string, body: unknown = { name: 'Ada' }, more = {}) => ({ id, method: 'POST', url, body, ...more })
   const good = [contact('good', '/contacts/1'), contact('literal', '/contacts/1', { name: { $literal: 'Ada' } }), contact('refers', '/contacts/{good.x}', { name: 1 })]

@@ -170,7 +170,7 @@ t.test('JSON comes as it is, text as a string, everything else in base64; both w
   app.get('/gzip', (_, reply) => reply.type('application/json').header('content-encoding', 'gzip').send(bytes))
   app.get('/untyped', (_, reply) => { reply.hijack(); reply.raw.end('bare') })
   app.get('/latin', (_, reply) => { reply.hijack(); reply.raw.writeHead(200, 'Fine', ['Content-Type', 'text/plain']).end('é', 'latin1') })
-  app.get('/pairs', (_, reply) => { reply.hijack(); reply.raw.writeHead(200, [['X-A', '1']] as never).end(() => {}) })
+  app.get('/pairs', (_, reply) => { reply.hijack(); reply.raw.writeHead(200, ['X-A', '1']).end(() => {}) })
   const base64 = bytes.toString('base64')
 
   const { results } = await post(app, [
@@ -284,16 +284,21 @@ t.test('a request that takes too long fails alone, and its route hears of it', a
   const app = await buildBatch(t, { timeout: 200 }, { onLog: line => log.push(line) })
   app.get('/hang', (request, reply) => { reply.raw.once('close', () => { isAborted = !reply.raw.writableFinished }) })
   app.get('/slow', () => setTimeout(20, {}))
-  app.get('/ended', (_, reply) => { reply.hijack(); reply.raw.destroy(); reply.raw.destroy(); reply.raw.end('late'); reply.raw.write('later') })
+  app.get('/ended', (_, reply) => { reply.hijack(); reply.raw.destroy(); reply.raw.destroy() })
+  app.get('/late', (_, reply) => { reply.hijack(); reply.raw.end('in time'); reply.raw.write('late') })
+  app.get('/endless', (_, reply) => { reply.hijack(); while (!reply.raw.destroyed) reply.raw.write('x'.repeat(100_000)) })
 
   const start = performance.now()
-  const { results } = await post(app, [{ id: '1', url: '/hang' }, { id: '2', url: '/slow' }, { id: '3', url: '/ended' }, { id: '4', url: '/hang', dependsOn: ['2'] }])
+  const { results } = await post(app, [{ id: '1', url: '/hang' }, { id: '2', url: '/slow' }, { id: '3', url: '/ended' }, { id: '4', url: '/hang', dependsOn: ['2'] },
+    { id: '5', url: '/late' }, { id: '6', url: '/endless' }])
 
   t.match(results, [
     { code: 'TIMEOUT', statusCode: 504, retryable: true },
     { status: 'success' },
     { code: 'INTERNAL_ERROR', statusCode: 500, message: 'Internal error' },
-    { code: 'TIMEOUT' }
+    { code: 'TIMEOUT' },
+    { status: 'success', body: 'in time' },
+    { code: 'RESPONSE_TOO_LARGE', message: /bytes of one answer/ }
   ])
   t.ok(performance.now() - start >= 210, 'the time of each begins with it')
   await waitFor('the abort', () => isAborted)
