@@ -426,22 +426,42 @@ t.test('where Express middleware replaces the methods of the response, the body 
       // What @fastify/express does to each response.
       app.addHook('onRequest', async ({ url }, reply) => { if (url !== '/batch') Object.setPrototypeOf(reply.raw, ServerResponse.prototype) })
     },
-    plugin: { batch: { timeout: 1000 } }
+    plugin: { batch: { timeout: 1000, limits: { response: 1000 } } }
   })
   let ran = 0
   const config = { batch: true }
   app.get('/silent', async () => { ran++; return {} })
   app.get('/open', { config }, async () => ({ isOpen: true }))
   app.get('/empty', { config }, (_, reply) => reply.code(204).send())
+  app.get('/large', { config }, async () => 'x'.repeat(1001))
   app.get('/raw', { config }, (_, reply) => { reply.hijack(); reply.raw.writeHead(201, { 'content-length': 2 }).end('{}') })
 
-  const { results } = await post(app, gets('/silent', '/open', '/empty', '/raw'))
+  const { results } = await post(app, gets('/silent', '/open', '/empty', '/raw', '/large'))
 
   t.match(results, [
     { code: 'ROUTE_NOT_ALLOWED' }, { status: 'success', body: { isOpen: true } }, { status: 'success', statusCode: 204 },
-    { code: 'RESPONSE_LOST', statusCode: 500, message: /has run and answered 201/ }
+    { code: 'RESPONSE_LOST', statusCode: 500, message: /has run and answered 201/ }, { code: 'RESPONSE_TOO_LARGE' }
   ])
   t.equal(ran, 0)
+})
+
+t.test('a request that is given up before it reaches its route does not run', async t => {
+  let release = () => {}
+  const released = new Promise<void>(resolve => { release = resolve })
+  const app = await build(t, {
+    before: app => { app.addHook('onRequest', async ({ url }) => { if (url === '/slow') await released }) },
+    plugin: { batch: { timeout: 50 } }
+  })
+  let ran = 0
+  app.get('/slow', { config: { batch: true } }, async () => { ran++; return {} })
+
+  const { results } = await post(app, gets('/slow'))
+  release()
+  const own = await app.inject('/slow')
+
+  t.match(results, [{ code: 'TIMEOUT' }])
+  t.equal(own.statusCode, 200)
+  t.equal(ran, 1, 'only the request of its own has run')
 })
 
 t.test('options that are not what they should be are refused', async t => {
