@@ -1,4 +1,4 @@
-// Reads options by their schemas, which say the type, the limits, the default and the row of each in the reference.
+// Reads options by their schemas, which hold the type, the limits, the default and the text of the reference.
 import { inspect } from 'node:util'
 import {
   Kind, OptionalKind, Type, TypeRegistry, type TInteger, type TLiteral, type TObject, type TOptional, type TProperties, type TSchema, type TUnion, type TUnsafe, type Static

@@ -1,4 +1,4 @@
-// The streaming operation of a bulk route: NDJSON in, NDJSON out, one line per item as it is done.
+// The streaming operation of a bulk route: reads NDJSON, and writes one line for each item when it is settled.
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { AnyContract, FailureDetail } from '../../schemas/index.js'

@@ -1,4 +1,4 @@
-// What a task is: its payload, its output, and the handler that makes one of the other.
+// Defines a type of task: its payload, its output, and its handler.
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Key } from '../../schemas/index.js'

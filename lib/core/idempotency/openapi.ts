@@ -1,4 +1,4 @@
-// What OpenAPI says of a route that honours Idempotency-Key.
+// Describes Idempotency-Key in OpenAPI.
 import type { FastifySchema } from 'fastify'
 import { IdempotencyInFlight, IdempotencyKeyUnusable, IdempotencyMismatch } from '../../errors.js'
 import { documentError } from '../openapi/errors.js'

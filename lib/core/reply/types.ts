@@ -1,4 +1,4 @@
-// What the plugin adds to Fastify's own types.
+// Adds the plugin's decorators and route config to Fastify's types.
 import type { RouteOptions } from 'fastify'
 import type { AnyContract } from '../../../schemas/index.js'
 import type { IdempotencyOptions } from '../idempotency/options.js'

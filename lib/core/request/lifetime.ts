@@ -1,4 +1,4 @@
-// How long a batch may run: until its client is gone or the app closes. Makes `reply.batchSignal`.
+// Aborts a batch when its client disconnects or the app closes. Makes `reply.batchSignal`.
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import type { FastifyInstance, FastifyReply } from 'fastify'

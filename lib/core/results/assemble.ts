@@ -1,4 +1,4 @@
-// What a handler gives back -> one result per item, in request order, in the contract's words.
+// Makes one result for each item of what a handler returns: in request order, in the words of the contract.
 import { setImmediate } from 'node:timers/promises'
 import type { AnyContract, Key } from '../../../schemas/index.js'
 import { invalidResult, toFailure } from '../../errors.js'

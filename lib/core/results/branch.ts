@@ -1,5 +1,4 @@
-// Compiles one branch of a contract, which is for the results with one status: the check of those that JSON.stringify may
-// write, and the slow way of the others.
+// Compiles one branch of a contract: the check of results that JSON.stringify may write, and the slow way of the others.
 import { AjvCompiler } from '@fastify/ajv-compiler'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import { Kind, type TSchema } from '@sinclair/typebox'

@@ -1,4 +1,4 @@
-// Closes a JSON schema: makes the TypeBox schema of it that no value with an undeclared member fits.
+// Closes a JSON schema: the closed schema accepts no value with an undeclared member.
 import { Kind, Type, type TProperties, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 

@@ -1,4 +1,4 @@
-// One attempt at an item: what the worker is told of it, and how it ends.
+// Runs one attempt at an item: its context, its timeout, and its outcome.
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Key } from '../../../schemas/index.js'
 import { timedOut, type ItemError } from '../../errors.js'

@@ -1,4 +1,4 @@
-// The options of settle, and their checks.
+// The options of settle.
 import { Type } from '@sinclair/typebox'
 import { checkOptions, functionOf, integer, optional } from '../options.js'
 

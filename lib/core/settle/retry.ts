@@ -1,4 +1,4 @@
-// Retry with backoff: whether an item that failed is tried again, and when.
+// Decides whether a failed item is tried again, and after how long.
 import { isItemError } from '../../errors.js'
 import type { SettleOptions } from './options.js'
 

@@ -1,4 +1,4 @@
-// Runs a worker over items, bounded, timed and abortable, and says what became of each.
+// settle: runs a worker over items, bounded, timed and abortable, and returns one outcome for each.
 import { AttemptContext, type NewContext, type Outcome, type WorkerContext } from './attempt.js'
 import { checkSettleOptions, type SettleOptions } from './options.js'
 import { settleSource, type Deliver } from './pool.js'

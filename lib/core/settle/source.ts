@@ -1,4 +1,4 @@
-// Hands out items one at a time, numbered, from anything that can be iterated.
+// Reads items one at a time from an array, an iterable or an async iterable.
 import { InvalidOption } from '../../errors.js'
 import { show } from './options.js'
 

@@ -1,4 +1,4 @@
-// One batch in the in-process engine: its run, its record, and what its results lead to.
+// Holds one batch of the in-process engine: its run, its record, and who is notified of its results.
 import type { TaskResult } from '../../../../schemas/index.js'
 import { createRecord, type BatchRecord } from './record.js'
 import { createRun, type BatchRun } from './run.js'

@@ -1,4 +1,4 @@
-// The engine that runs tasks in this process, and forgets them with it.
+// The in-process engine: runs tasks in this process. Batches do not survive the process.
 import { Type, type Static } from '@sinclair/typebox'
 import { integer, optional, readOptions } from '../../../core/options.js'
 import { waitAtMost } from '../../../core/settle/wait.js'

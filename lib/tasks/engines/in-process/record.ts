@@ -1,4 +1,4 @@
-// What the in-process engine remembers of one batch: its results, and the order in which they came.
+// Records the results of one batch, and the order in which they came.
 import type { TaskResult } from '../../../../schemas/index.js'
 import type { FailureLogger, OnItemError } from '../../../core/results/failure-log.js'
 import type { BatchInfo, NewBatch, PlacedResult, SettledTask } from '../../engine.js'

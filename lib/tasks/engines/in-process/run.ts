@@ -1,4 +1,4 @@
-// The tasks of one batch in the in-process engine.
+// Runs the tasks of one batch in this process.
 import type { FailureDetail, TaskResult } from '../../../../schemas/index.js'
 import { cancelled, ItemError, toFailure } from '../../../errors.js'
 import type { NewBatch, PlacedTask } from '../../engine.js'

@@ -1,4 +1,4 @@
-// Shares the slots of one process among batches: they take turns, one attempt each, so that a short batch need not wait for a long one.
+// Shares the slots of the process among batches, one attempt each in turn, so that a short batch does not wait for a long one.
 import type { Gate } from '../../../core/settle/pool.js'
 
 /** Gives each batch a gate of its own. */

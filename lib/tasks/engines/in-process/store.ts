@@ -1,4 +1,4 @@
-// The batches that the in-process engine keeps: how many, how large, and for how long.
+// Stores the batches of this process, within limits of number, bytes and time.
 import { StoreFull } from '../../../errors.js'
 
 /** What can be kept. */
