@@ -211,8 +211,17 @@ export function isPlain (value: object): boolean {
   return (prototype === Object.prototype || prototype === Array.prototype || prototype === null) && typeof (value as { toJSON?: unknown }).toJSON !== 'function'
 }
 
-/** The same at every depth, with nothing in it that JSON cannot hold. */
+/** The same at every depth, with nothing in it that JSON cannot hold. A loop, because JSON may be deeper than the stack. */
 function isPlainJson (value: unknown): boolean {
-  if (typeof value !== 'object') return typeof value !== 'function' && typeof value !== 'symbol' && typeof value !== 'bigint'
-  return value === null || (isPlain(value) && Object.values(value).every(isPlainJson))
+  const left = [value]
+  const seen = new Set<unknown>()
+  while (left.length > 0) {
+    const one = left.pop()
+    if (['function', 'symbol', 'bigint'].includes(typeof one)) return false
+    if (typeof one !== 'object' || one === null || seen.has(one)) continue
+    if (!isPlain(one)) return false
+    seen.add(one)
+    for (const member of Object.values(one)) left.push(member)
+  }
+  return true
 }
